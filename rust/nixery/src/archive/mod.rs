@@ -1,0 +1,1 @@
+//! Turning store paths into layers.

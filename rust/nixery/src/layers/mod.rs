@@ -1,0 +1,1 @@
+//! Grouping the store paths of a closure into layers.

@@ -1,0 +1,2 @@
+//! The `nixery` program.
+fn main() {}
