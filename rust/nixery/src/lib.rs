@@ -1,10 +1,15 @@
 //! Nixery: a container registry that makes its images from Nix packages when
 //! they are asked for.
 //!
-//! Data flows one way, `main → http → assemble → {nix, archive, storage} →
-//! {layers, oci, image, source, store_path}`; the last group is pure (no I/O).
+//! Data flows one way, `main → http → assemble → {nix, archive, cache,
+//! storage} → {layers, oci, image, source}`; the last group is pure (no I/O,
+//! no tokio, no axum). `tests/architecture.rs` checks this.
 
 pub mod archive;
+pub mod config;
+pub mod image;
 pub mod layers;
 pub mod oci;
+pub mod platform;
+pub mod source;
 pub mod store_path;

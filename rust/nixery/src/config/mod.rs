@@ -1,0 +1,205 @@
+//! Configuration: defaults, then a TOML file, then the environment.
+//!
+//! Read once, in `main`; every other part is given only what concerns it.
+
+mod effective;
+mod origin;
+mod raw;
+pub mod settings;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::platform::Platform;
+use crate::source::Source;
+use origin::{Layers, how_to_set};
+
+/// The file that is read where it exists and no other is named.
+const SYSTEM_FILE: &str = "/etc/nixery/nixery.toml";
+
+/// Everything the server was told, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What to listen on.
+    pub server: ServerConfig,
+    /// Where packages come from.
+    pub source: SourceConfig,
+    /// Where images are kept.
+    pub storage: StorageConfig,
+    /// How Nix is called.
+    pub nix: NixConfig,
+    /// What images are like.
+    pub image: ImageConfig,
+    /// How layers are packed.
+    pub packing: PackingConfig,
+    /// What is logged.
+    pub log: LogConfig,
+}
+
+/// What to listen on.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// `None`: every address.
+    pub address: Option<IpAddr>,
+    /// 0: a free one.
+    pub port: u16,
+}
+
+/// Where packages come from.
+#[derive(Clone, Debug)]
+pub struct SourceConfig {
+    /// The package set.
+    pub source: Source,
+    /// How long a channel, branch or tag is taken to stay where it was.
+    pub refresh: Duration,
+}
+
+/// Where images are kept.
+#[derive(Clone, Debug)]
+pub enum StorageConfig {
+    /// In a directory.
+    Filesystem {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+/// How Nix is called.
+#[derive(Clone, Debug)]
+pub struct NixConfig {
+    /// For one image.
+    pub timeout: Duration,
+    /// Images made at the same time.
+    pub max_builds: usize,
+    /// Images that may wait for that.
+    pub max_queue: usize,
+    /// http, https or file URL.
+    pub popularity_url: Option<String>,
+    /// Directory of garbage collector roots.
+    pub roots: PathBuf,
+}
+
+/// What images are like.
+#[derive(Clone, Debug)]
+pub struct ImageConfig {
+    /// Where the name chooses none.
+    pub platform: Platform,
+    /// Most layers for store paths.
+    pub max_layers: usize,
+}
+
+/// How layers are packed.
+#[derive(Clone, Debug)]
+pub struct PackingConfig {
+    /// Compression level of libdeflate, 1 to 12.
+    pub level: u8,
+    /// Compressing threads.
+    pub threads: usize,
+}
+
+/// What is logged.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// Directives for `tracing_subscriber::EnvFilter`.
+    pub filter: String,
+    /// How.
+    pub format: LogFormat,
+}
+
+/// How log messages are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why the server doesn't start.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("configuration file {path}", path = .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A setting has a value that it can't have.
+    #[error("{origin}: {problem}")]
+    Invalid {
+        /// Variable, or file and line.
+        origin: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// Nothing says where packages come from.
+    #[error(
+        "no package source is configured: set one of {}, {} or {}",
+        how_to_set("source.channel"),
+        how_to_set("source.repo"),
+        how_to_set("source.path")
+    )]
+    NoSource,
+    /// More than one source.
+    #[error("{} package sources are configured, expected one: {}", .origins.len(), .origins.join("; "))]
+    ManySources {
+        /// Where each was set.
+        origins: Vec<String>,
+    },
+    /// There is nowhere to keep things.
+    #[error(
+        "no home directory is known: set {} and {}",
+        how_to_set("storage.path"),
+        how_to_set("nix.roots")
+    )]
+    NoStateDirectory,
+}
+
+/// The environment variables that matter, those that are empty left out.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// The process's own.
+    pub fn of_process() -> Self {
+        let text = |(name, value): (OsString, OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        std::env::vars_os().filter_map(text).collect()
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.trim().is_empty())
+    }
+}
+
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
+        Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+impl Config {
+    /// Reads the file that `--config` or `NIXERY_CONFIG` names (or the
+    /// system's, where there is one), and the environment.
+    pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
+        let system_file = Path::new(SYSTEM_FILE);
+        let file = file
+            .or_else(|| environment.get("NIXERY_CONFIG").map(Path::new))
+            .or_else(|| system_file.exists().then_some(system_file));
+        let layers = Layers::read(file, environment)?;
+        let raw = layers.extract()?;
+        effective::check(&raw, &layers, environment)
+    }
+}
+
+#[cfg(test)]
+mod tests;

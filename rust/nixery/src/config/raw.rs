@@ -1,0 +1,37 @@
+//! The configuration as it is written: every setting optional, nothing checked
+//! but types and names. `settings.rs` says what each means.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! table {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, Deserialize, Serialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub(super) struct $name { $(pub(super) $field: $type),* }
+    };
+}
+
+table! {
+    /// The whole file.
+    Raw {
+        server: Server, source: Source, storage: Storage, nix: Nix, image: Image,
+        packing: Packing, log: Log,
+    }
+}
+table! { Server { address: Option<String>, port: Option<u64> } }
+table! {
+    Source {
+        channel: Option<String>, repo: Option<String>, path: Option<String>, refresh: Option<u64>,
+    }
+}
+table! { Storage { backend: Option<String>, path: Option<String> } }
+table! {
+    Nix {
+        timeout: Option<u64>, max_builds: Option<u64>, max_queue: Option<u64>,
+        popularity_url: Option<String>, roots: Option<String>,
+    }
+}
+table! { Image { platform: Option<String>, max_layers: Option<u64> } }
+table! { Packing { level: Option<u64>, threads: Option<u64> } }
+table! { Log { filter: Option<String>, format: Option<String> } }

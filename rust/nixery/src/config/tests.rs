@@ -1,0 +1,153 @@
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::settings::SETTINGS;
+use super::*;
+
+/// A package source, and places for the rest.
+const BASE: [(&str, &str); 3] =
+    [("NIXERY_PKGS_PATH", "/pkgs"), ("STATE_DIRECTORY", "/var/lib/nixery"), ("NIXERY_CONFIG", "")];
+
+fn with(more: &[(&str, &str)]) -> Environment {
+    BASE.into_iter().chain(more.iter().copied()).collect()
+}
+
+fn toml(text: &str) -> (TempDir, PathBuf) {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("nixery.toml");
+    fs::write(&file, text).unwrap();
+    (directory, file)
+}
+
+fn error(file: Option<&Path>, environment: &Environment) -> String {
+    Config::load(file, environment).unwrap_err().to_string()
+}
+
+#[test]
+fn a_package_source_is_all_that_must_be_set() {
+    let config = Config::load(None, &with(&[])).unwrap();
+    assert_eq!(config.source.source, Source::Path("/pkgs".into()));
+    assert_eq!(config.server.port, 8080);
+    assert_eq!(config.nix.timeout, Duration::from_secs(60));
+    assert_eq!(config.image.max_layers, 94);
+    assert_eq!(config.packing.level, 5);
+    let StorageConfig::Filesystem { path } = config.storage;
+    assert_eq!(path, Path::new("/var/lib/nixery/storage"));
+}
+
+#[test]
+fn no_source_names_the_three_variables() {
+    let none: Environment = [("STATE_DIRECTORY", "/s")].into_iter().collect();
+    let message = error(None, &none);
+    for variable in ["NIXERY_CHANNEL", "NIXERY_PKGS_REPO", "NIXERY_PKGS_PATH"] {
+        assert!(message.contains(variable), "{message}");
+    }
+}
+
+#[test]
+fn two_sources_are_named_with_their_places() {
+    let (_directory, file) = toml("[nix]\n\n[source]\nchannel = \"nixos-unstable\"\n");
+    let message = error(Some(&file), &with(&[]));
+    assert!(message.contains("nixery.toml:4: source.channel"), "{message}");
+    assert!(message.contains("NIXERY_PKGS_PATH"), "{message}");
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let (_directory, file) = toml("[server]\nport = 1\n[nix]\ntimeout = 5\n");
+    let config = Config::load(Some(&file), &with(&[("PORT", "9000")])).unwrap();
+    assert_eq!(config.server.port, 9000);
+    assert_eq!(config.nix.timeout, Duration::from_secs(5));
+}
+
+#[test]
+fn the_file_may_be_named_by_a_variable() {
+    let (_directory, file) = toml("[server]\nport = 81\n");
+    let environment = with(&[("NIXERY_CONFIG", file.to_str().unwrap())]);
+    assert_eq!(Config::load(None, &environment).unwrap().server.port, 81);
+    let missing = with(&[("NIXERY_CONFIG", "/does/not/exist.toml")]);
+    assert!(error(None, &missing).contains("/does/not/exist.toml"));
+}
+
+#[test]
+fn numbers_in_variables_stay_text_where_text_is_meant() {
+    let environment = [("NIXERY_CHANNEL", "2405"), ("STATE_DIRECTORY", "/s")];
+    let config = Config::load(None, &environment.into_iter().collect()).unwrap();
+    assert_eq!(config.source.source, Source::Channel("2405".to_owned()));
+}
+
+#[test]
+fn wrong_variables_are_named_with_what_is_right() {
+    for (variable, value, expected) in [
+        ("PORT", "http", "whole number"),
+        ("PORT", "70000", "from 0 to 65535"),
+        ("NIX_TIMEOUT", "1m", "whole number"),
+        ("NIX_TIMEOUT", "0", "from 1"),
+        ("NIX_TIMEOUT", "-1", "whole number"),
+        ("NIXERY_PACKING_LEVEL", "13", "from 1 to 12"),
+        ("NIXERY_STORAGE_BACKEND", "s3", "filesystem"),
+        ("STORAGE_PATH", "relative", "absolute"),
+        ("NIXERY_IMAGE_PLATFORM", "riscv64", "arm64"),
+        ("NIXERY_ADDRESS", "localhost", "IP address"),
+        ("NIXERY_LOG_FORMAT", "xml", "json"),
+        ("NIX_POPULARITY_URL", "popularity.json", "https://"),
+    ] {
+        let message = error(None, &with(&[(variable, value)]));
+        assert!(message.contains(variable) && message.contains(expected), "{variable}: {message}");
+    }
+    let channel = [("NIXERY_CHANNEL", "../evil"), ("STATE_DIRECTORY", "/s")];
+    assert!(error(None, &channel.into_iter().collect()).contains("nixos-unstable"));
+}
+
+#[test]
+fn wrong_files_are_named_with_the_line() {
+    for (text, place, expected) in [
+        ("[nix]\ntimeout = 1\ntimeuot = 60\n", "nixery.toml:3: nix.timeuot", "timeout"),
+        ("[nix]\n\ntimeout = \"1\"\n", "nixery.toml:3: nix.timeout", "whole number"),
+        ("[server]\nport = -1\n", "nixery.toml:2: server.port", "whole number"),
+        ("\n[server]\nport = 70000\n", "nixery.toml:3: server.port", "65535"),
+        ("\n[sever]\nport = 1\n", "nixery.toml:2: sever", "server"),
+        ("port = 1\n", "nixery.toml:1: port", "server"),
+        ("nix = 3\n", "nixery.toml:1: nix", ""),
+        ("[nix\n", "nixery.toml", "line 1"),
+    ] {
+        let (_directory, file) = toml(text);
+        let message = error(Some(&file), &with(&[]));
+        assert!(message.contains(place) && message.contains(expected), "{text}: {message}");
+    }
+}
+
+#[test]
+fn the_effective_configuration_reads_back_as_itself() {
+    let config = Config::load(None, &with(&[("NIXERY_ADDRESS", "127.0.0.1")])).unwrap();
+    let (_directory, file) = toml(&config.to_toml());
+    let again = Config::load(Some(&file), &Environment::default()).unwrap();
+    assert_eq!(config.to_toml(), again.to_toml());
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let environment =
+        [("NIXERY_PKGS_REPO", "https://me:secret@example.org/p"), ("STATE_DIRECTORY", "/s")];
+    let shown = Config::load(None, &environment.into_iter().collect()).unwrap().to_toml();
+    assert!(!shown.contains("secret"), "{shown}");
+}
+
+#[test]
+fn every_setting_is_listed_and_every_listed_one_exists() {
+    let raw = serde_json::to_value(raw::Raw::default()).unwrap();
+    let mut keys: Vec<String> = raw
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(table, fields)| {
+            fields.as_object().unwrap().keys().map(move |name| format!("{table}.{name}"))
+        })
+        .collect();
+    let mut listed: Vec<String> = SETTINGS.iter().map(|setting| setting.key.to_owned()).collect();
+    keys.sort();
+    listed.sort();
+    assert_eq!(keys, listed);
+}

@@ -1,0 +1,245 @@
+//! Image names, and the packages they stand for.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::platform::Platform;
+
+/// Longest name that is accepted, in bytes. The distribution specification
+/// notes that many clients limit host and name together to 255.
+const MAX_NAME_LENGTH: usize = 255;
+
+/// What the meta-package `shell` stands for.
+const SHELL: [&str; 4] = ["bashInteractive", "coreutils", "moreutils", "nano"];
+
+/// What every image gets: certificates of the public authorities, and the
+/// names of protocols and ports, without which much that uses a network fails.
+const ALWAYS: [&str; 2] = ["cacert", "iana-etc"];
+
+/// The name of an image as a client wrote it: package attributes separated by
+/// slashes, such as `shell/git/python3packages.requests`.
+///
+/// The grammar is that of repository names in the OCI distribution
+/// specification ("Pulling manifests"), so what is accepted here can be asked
+/// for by every client.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImageName(String);
+
+/// Why a string is not an image name.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum InvalidName {
+    /// There is nothing between two slashes, or nothing at all.
+    #[error(
+        "the image name is empty in one place: expected packages separated by single slashes, \
+         such as shell/git"
+    )]
+    Empty,
+    /// Over 255 bytes.
+    #[error("the image name has {length} bytes: {MAX_NAME_LENGTH} are possible")]
+    TooLong {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// A component that registries don't allow.
+    #[error(
+        "{component:?} can't be part of an image name: expected lower-case letters and digits, \
+         with single '.', '_' or '-' between them"
+    )]
+    Component {
+        /// The component, cut to a length that can be shown.
+        component: String,
+    },
+    /// Both `arm64` and `amd64`.
+    #[error("the image name asks for two platforms: expected one of amd64 and arm64")]
+    TwoPlatforms,
+}
+
+/// What an image consists of, whatever the order or the spelling its name had.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImageSpec {
+    packages: BTreeSet<String>,
+    platform: Platform,
+}
+
+impl ImageName {
+    /// The name, as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Replaces the meta-packages that lead the name by what they stand for.
+    ///
+    /// `default_platform` is for names that choose none.
+    pub fn expand(&self, default_platform: Platform) -> Result<ImageSpec, InvalidName> {
+        let mut packages: BTreeSet<String> = ALWAYS.map(str::to_owned).into();
+        let mut platform = None;
+        let mut components = self.0.split('/').peekable();
+        while let Some(component) = components.peek() {
+            if *component == "shell" {
+                packages.extend(SHELL.map(str::to_owned));
+            } else if let Ok(chosen) = component.parse::<Platform>() {
+                if platform.replace(chosen).is_some_and(|earlier| earlier != chosen) {
+                    return Err(InvalidName::TwoPlatforms);
+                }
+            } else {
+                break;
+            }
+            components.next();
+        }
+        packages.extend(components.map(str::to_owned));
+        Ok(ImageSpec { packages, platform: platform.unwrap_or(default_platform) })
+    }
+}
+
+impl FromStr for ImageName {
+    type Err = InvalidName;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        if name.len() > MAX_NAME_LENGTH {
+            return Err(InvalidName::TooLong { length: name.len() });
+        }
+        for component in name.split('/') {
+            if component.is_empty() {
+                return Err(InvalidName::Empty);
+            }
+            if !is_component(component.as_bytes()) {
+                return Err(InvalidName::Component { component: component.to_owned() });
+            }
+        }
+        Ok(Self(name.to_owned()))
+    }
+}
+
+impl fmt::Display for ImageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl ImageSpec {
+    /// The attributes of its packages, sorted, each once.
+    pub fn packages(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.packages.iter().map(String::as_str)
+    }
+
+    /// The platform it is for.
+    pub fn platform(&self) -> Platform {
+        self.platform
+    }
+
+    /// Whether a shell was asked for, so that running the image without a
+    /// command should start one.
+    pub fn has_shell(&self) -> bool {
+        self.packages
+            .iter()
+            .any(|name| matches!(name.to_lowercase().as_str(), "bash" | "bashinteractive"))
+    }
+}
+
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`, the specification's path component.
+fn is_component(component: &[u8]) -> bool {
+    let is_word = |c: &u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    component.chunk_by(|a, b| is_word(a) == is_word(b)).enumerate().all(|(index, run)| {
+        match index % 2 {
+            0 => is_word(&run[0]),
+            _ => matches!(run, b"." | b"_" | b"__") || run.iter().all(|&c| c == b'-'),
+        }
+    }) && component.last().is_some_and(is_word)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn spec(name: &str) -> ImageSpec {
+        name.parse::<ImageName>().unwrap().expand(Platform::Amd64).unwrap()
+    }
+
+    fn packages(name: &str) -> Vec<String> {
+        spec(name).packages().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn expands_meta_packages_that_lead_the_name() {
+        assert_eq!(packages("git"), ["cacert", "git", "iana-etc"]);
+        assert_eq!(
+            packages("shell/jq"),
+            ["bashInteractive", "cacert", "coreutils", "iana-etc", "jq", "moreutils", "nano"]
+        );
+        assert_eq!(spec("arm64/shell/jq").platform(), Platform::Arm64);
+        assert_eq!(spec("shell/arm64/jq"), spec("arm64/shell/jq"));
+        assert!(packages("git/shell").contains(&"shell".to_owned()), "only leading ones are meta");
+        assert_eq!(packages("arm64"), ["cacert", "iana-etc"]);
+    }
+
+    #[test]
+    fn refuses_two_platforms() {
+        let name: ImageName = "arm64/amd64/git".parse().unwrap();
+        assert_eq!(name.expand(Platform::Amd64), Err(InvalidName::TwoPlatforms));
+        assert_eq!(spec("arm64/arm64/git"), spec("arm64/git"));
+    }
+
+    #[test]
+    fn order_and_repetition_make_no_difference() {
+        assert_eq!(spec("git/htop"), spec("htop/git/htop"));
+    }
+
+    #[test]
+    fn knows_whether_a_shell_was_asked_for() {
+        for (name, expected) in
+            [("shell", true), ("git/bash", true), ("bashinteractive", true), ("git", false)]
+        {
+            assert_eq!(spec(name).has_shell(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_the_specification_does_not_allow() {
+        let long = "a".repeat(256);
+        for wrong in [
+            "", "/", "a//b", "/a", "a/", "Git", "a b", "a.", ".a", "a..b", "a___b", "-a", "a-",
+            "..", "a/../b", "é", "a%2fb", "a:b", "a\0", &long,
+        ] {
+            assert!(wrong.parse::<ImageName>().is_err(), "{wrong:?} was accepted");
+        }
+        for right in
+            ["a", "0ad", "a.b", "a_b", "a__b", "a---b", "python3packages.requests", "x/y/z"]
+        {
+            assert!(right.parse::<ImageName>().is_ok(), "{right:?} was refused");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn names_round_trip(name in "[a-z0-9]{1,8}([._-][a-z0-9]{1,5}){0,2}(/[a-z0-9]{1,8}(__[a-z0-9]{1,4})?){0,5}") {
+            let parsed: ImageName = name.parse().unwrap();
+            prop_assert_eq!(parsed.to_string(), name);
+            prop_assert_eq!(parsed.to_string().parse::<ImageName>().unwrap(), parsed);
+        }
+
+        #[test]
+        fn any_string_is_accepted_or_refused_as_the_grammar_says(name in "[a-c._/A-]{0,12}") {
+            let grammar = regex::Regex::new(
+                r"\A[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*\z",
+            ).unwrap();
+            prop_assert_eq!(name.parse::<ImageName>().is_ok(), grammar.is_match(&name));
+        }
+
+        #[test]
+        fn no_order_of_the_packages_matters(
+            mut names in proptest::collection::vec("[a-z]{1,6}[0-9]", 1..6),
+            seed in any::<usize>(),
+        ) {
+            let before = spec(&names.join("/"));
+            let by = seed % names.len();
+            names.rotate_left(by);
+            names.reverse();
+            prop_assert_eq!(spec(&names.join("/")), before);
+        }
+    }
+}
