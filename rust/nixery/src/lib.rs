@@ -12,4 +12,5 @@ pub mod layers;
 pub mod oci;
 pub mod platform;
 pub mod source;
+pub mod storage;
 pub mod store_path;

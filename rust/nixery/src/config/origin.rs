@@ -52,7 +52,7 @@ impl Layers {
             figment = figment.merge(Toml::string(text));
         }
         figment = figment.merge(Serialized::defaults(&self.environment));
-        figment.extract().map_err(|error| self.explain(error))
+        figment.extract().map_err(|error| self.explain(&error))
     }
 
     /// The place where `key` was set, for error messages.
@@ -74,7 +74,7 @@ impl Layers {
         ConfigError::Invalid { origin: self.origin(key), problem: problem.into() }
     }
 
-    fn explain(&self, error: figment::Error) -> ConfigError {
+    fn explain(&self, error: &figment::Error) -> ConfigError {
         let mut path = error.path.clone();
         let problem = match &error.kind {
             Fault::UnknownField(name, known) => {

@@ -30,7 +30,7 @@ fn a_package_source_is_all_that_must_be_set() {
     let config = Config::load(None, &with(&[])).unwrap();
     assert_eq!(config.source.source, Source::Path("/pkgs".into()));
     assert_eq!(config.server.port, 8080);
-    assert_eq!(config.nix.timeout, Duration::from_secs(60));
+    assert_eq!(config.nix.timeout, Duration::from_mins(1));
     assert_eq!(config.image.max_layers, 94);
     assert_eq!(config.packing.level, 5);
     let StorageConfig::Filesystem { path } = config.storage;

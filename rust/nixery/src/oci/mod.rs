@@ -1,5 +1,10 @@
-//! The documents that registries serve.
+//! The documents that registries serve: digests, descriptors, manifests and
+//! image configurations.
 
+mod config;
 mod digest;
+mod manifest;
 
+pub use config::{ImageConfig, LayerHistory};
 pub use digest::{Digest, InvalidDigest, hex};
+pub use manifest::{Descriptor, Format, Manifest, empty_index};

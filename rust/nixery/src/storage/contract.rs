@@ -1,0 +1,159 @@
+//! What every storage must do, as one suite that runs over each of them.
+
+use std::sync::Arc;
+
+use super::blob::ReadNow;
+use super::{Blob, RecordKey, RecordKind, Storage};
+use crate::oci::Digest;
+
+/// Operations at a time.
+const CONCURRENCY: usize = 8;
+
+/// Runs the suite. The storage must be empty.
+pub(super) async fn check(storage: Arc<dyn Storage>) {
+    storage.check().await.unwrap();
+    absent_things_are_none(&*storage).await;
+    records_are_kept_apart(&*storage).await;
+    blobs_are_what_was_written(&*storage).await;
+    uncommitted_blobs_are_absent(&*storage).await;
+    open_blobs_stay_readable(&*storage).await;
+    many_at_a_time(&storage).await;
+    the_same_blob_at_a_time(&storage).await;
+    records_are_replaced_in_one_step(&storage).await;
+}
+
+fn key(kind: RecordKind, name: &str) -> RecordKey {
+    RecordKey { kind, key: Digest::of(name.as_bytes()) }
+}
+
+fn content(blob: &Blob) -> Vec<u8> {
+    blob.read_all(u64::MAX).unwrap().unwrap()
+}
+
+async fn absent_things_are_none(storage: &dyn Storage) {
+    let digest = Digest::of(b"absent");
+    assert!(storage.open_blob(&digest).await.unwrap().is_none());
+    assert!(storage.blob_size(&digest).await.unwrap().is_none());
+    assert!(storage.read_record(&key(RecordKind::Build, "absent")).await.unwrap().is_none());
+}
+
+async fn records_are_kept_apart(storage: &dyn Storage) {
+    let (build, manifest) = (key(RecordKind::Build, "a"), key(RecordKind::Manifest, "a"));
+    storage.write_record(&build, b"one").await.unwrap();
+    storage.write_record(&manifest, b"two").await.unwrap();
+    assert_eq!(storage.read_record(&build).await.unwrap().unwrap(), "one");
+    assert_eq!(storage.read_record(&manifest).await.unwrap().unwrap(), "two");
+    storage.write_record(&build, b"").await.unwrap();
+    assert_eq!(storage.read_record(&build).await.unwrap().unwrap(), "");
+}
+
+async fn blobs_are_what_was_written(storage: &dyn Storage) {
+    let small = storage.put_blob(b"small").await.unwrap();
+    assert_eq!(small, Digest::of(b"small"));
+    assert_eq!(storage.put_blob(b"small").await.unwrap(), small, "again is no error");
+    assert_eq!(storage.blob_size(&small).await.unwrap(), Some(5));
+
+    let empty = storage.put_blob(b"").await.unwrap();
+    assert_eq!(content(&storage.open_blob(&empty).await.unwrap().unwrap()), b"");
+
+    let large: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[(n % 3) as usize]).collect();
+    let mut writer = storage.create_blob().unwrap();
+    for part in large.chunks(700_001) {
+        writer.write_all(part).unwrap();
+    }
+    let digest = Digest::of(&large);
+    tokio::task::spawn_blocking(move || writer.commit(&digest)).await.unwrap().unwrap();
+    let blob = storage.open_blob(&digest).await.unwrap().unwrap();
+    assert_eq!(blob.size(), 3_000_000);
+    assert!(content(&blob) == large);
+
+    let mut part = [0; 10];
+    blob.read_exact_at(&mut part, 2_999_990).unwrap();
+    assert_eq!(part, large[2_999_990..]);
+    assert!(blob.read_exact_at(&mut part, 2_999_991).is_err(), "past the end");
+    assert!(blob.read_exact_at(&mut part, u64::MAX).is_err(), "far past the end");
+    if let ReadNow::Read(read) = blob.read_now(&mut part, 1_000_000).unwrap() {
+        assert_eq!(part[..read], large[1_000_000..1_000_000 + read]);
+    }
+    assert!(blob.read_all(2_999_999).unwrap().is_none(), "over the limit");
+}
+
+async fn uncommitted_blobs_are_absent(storage: &dyn Storage) {
+    let mut writer = storage.create_blob().unwrap();
+    writer.write_all(b"never committed").unwrap();
+    writer.flush().unwrap();
+    let digest = Digest::of(b"never committed");
+    assert!(storage.open_blob(&digest).await.unwrap().is_none());
+    drop(writer);
+    assert!(storage.open_blob(&digest).await.unwrap().is_none());
+}
+
+async fn open_blobs_stay_readable(storage: &dyn Storage) {
+    let digest = storage.put_blob(b"read while written again").await.unwrap();
+    let blob = storage.open_blob(&digest).await.unwrap().unwrap();
+    storage.put_blob(b"read while written again").await.unwrap();
+    assert_eq!(content(&blob), b"read while written again");
+}
+
+async fn many_at_a_time(storage: &Arc<dyn Storage>) {
+    let tasks: Vec<_> = (0..CONCURRENCY)
+        .map(|task| {
+            let storage = Arc::clone(storage);
+            tokio::spawn(async move {
+                for step in 0..8 {
+                    let text = format!("task {task} step {step} ").repeat(1000);
+                    let digest = storage.put_blob(text.as_bytes()).await.unwrap();
+                    let blob = storage.open_blob(&digest).await.unwrap().unwrap();
+                    assert_eq!(content(&blob), text.as_bytes());
+                    let key = key(RecordKind::Build, &text);
+                    storage.write_record(&key, text.as_bytes()).await.unwrap();
+                    assert_eq!(storage.read_record(&key).await.unwrap().unwrap(), text);
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+async fn the_same_blob_at_a_time(storage: &Arc<dyn Storage>) {
+    let text = "the same for all ".repeat(10_000);
+    let digest = Digest::of(text.as_bytes());
+    let tasks: Vec<_> = (0..CONCURRENCY)
+        .map(|_| {
+            let (storage, text) = (Arc::clone(storage), text.clone());
+            tokio::spawn(async move {
+                for _ in 0..8 {
+                    storage.put_blob(text.as_bytes()).await.unwrap();
+                    let blob = storage.open_blob(&digest).await.unwrap().unwrap();
+                    assert!(content(&blob) == text.as_bytes());
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+/// The Go program rewrote files in place, so that readers saw them empty.
+async fn records_are_replaced_in_one_step(storage: &Arc<dyn Storage>) {
+    let key = key(RecordKind::Manifest, "replaced");
+    let versions = ["a".repeat(50_000), "b".repeat(90_000)];
+    storage.write_record(&key, versions[0].as_bytes()).await.unwrap();
+    let writer = {
+        let (storage, key, versions) = (Arc::clone(storage), key.clone(), versions.clone());
+        tokio::spawn(async move {
+            for step in 0..50 {
+                storage.write_record(&key, versions[step % 2].as_bytes()).await.unwrap();
+            }
+        })
+    };
+    while !writer.is_finished() {
+        let read = storage.read_record(&key).await.unwrap().unwrap();
+        assert!(versions.iter().any(|version| read == version.as_bytes()), "a torn record");
+        tokio::task::yield_now().await;
+    }
+    writer.await.unwrap();
+}
