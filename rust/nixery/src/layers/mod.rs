@@ -1,1 +1,21 @@
-//! Grouping the store paths of a closure into layers.
+//! Grouping the store paths of a closure into layers, so that images share them.
+//!
+//! A layer is reused when another image has exactly the same paths in it. So
+//! paths that are always needed together share a layer, what many images need
+//! is alone in its layer, and what has to share a layer for want of room is put
+//! where the fewest bytes change with the next package.
+//!
+//! [`Closure`] is the checked input and
+//! [`Popularity`] what is known about the world outside the image. Everything
+//! here is pure and deterministic: the same paths give the same layers in the
+//! same order, in whatever order they came.
+
+mod closure;
+mod graph_file;
+mod popularity;
+#[cfg(test)]
+mod tests;
+
+pub use closure::{Closure, ClosureError, ClosureNode};
+pub use graph_file::{GraphFile, GraphFileError};
+pub use popularity::{Popularity, PopularityError};

@@ -1,0 +1,90 @@
+//! A closure graph with its roots, as a file for looking at layers.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::Closure;
+use crate::store_path::StorePath;
+
+/// A closure and the packages it was made for. In JSON either
+/// `{"roots": [path…], "graph": [node…]}` or the builder's reply,
+/// `{"packages": [{"path": …}…], "graph": [node…]}`; further keys are ignored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Document")]
+pub struct GraphFile {
+    /// Store paths of the image's packages.
+    pub roots: Vec<StorePath>,
+    /// Everything they need.
+    #[serde(rename = "graph")]
+    pub closure: Closure,
+}
+
+/// Why a JSON document with a graph is not a graph file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum GraphFileError {
+    /// Neither form of roots.
+    #[error("the graph has no roots: expected \"roots\" (a list of store paths) or \"packages\"")]
+    NoRoots,
+    /// Both forms of roots.
+    #[error("the graph has both \"roots\" and \"packages\": leave one of them out")]
+    TwoKindsOfRoots,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    roots: Option<Vec<StorePath>>,
+    packages: Option<Vec<Package>>,
+    graph: Closure,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    path: StorePath,
+}
+
+impl TryFrom<Document> for GraphFile {
+    type Error = GraphFileError;
+
+    fn try_from(document: Document) -> Result<Self, Self::Error> {
+        let roots = match (document.roots, document.packages) {
+            (Some(roots), None) => roots,
+            (None, Some(packages)) => packages.into_iter().map(|package| package.path).collect(),
+            (None, None) => return Err(GraphFileError::NoRoots),
+            (Some(_), Some(_)) => return Err(GraphFileError::TwoKindsOfRoots),
+        };
+        Ok(Self { roots, closure: document.graph })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::tests::path;
+
+    const PATH: &str = "/nix/store/00000000000000000000000000000000-a-1";
+
+    #[test]
+    fn reads_both_forms() {
+        let graph = format!(
+            r#""graph":[{{"path":"{PATH}","nar_size":7,"references":["{PATH}"],"deriver":null}}]"#
+        );
+        for roots in [
+            format!(r#""roots":["{PATH}"]"#),
+            format!(r#""packages":[{{"attribute":"a","path":"{PATH}"}}]"#),
+        ] {
+            let file: GraphFile = serde_json::from_str(&format!("{{{roots},{graph}}}")).unwrap();
+            assert_eq!(file.roots, [path("a-1")]);
+            assert_eq!(file.closure.total_nar_size(), 7);
+
+            let written = serde_json::to_string(&file).unwrap();
+            assert_eq!(serde_json::from_str::<GraphFile>(&written).unwrap(), file);
+        }
+    }
+
+    #[test]
+    fn wants_exactly_one_kind_of_roots() {
+        let read = |json: &str| serde_json::from_str::<GraphFile>(json).unwrap_err().to_string();
+        assert!(read(r#"{"graph":[]}"#).contains("no roots"));
+        assert!(read(r#"{"graph":[],"roots":[],"packages":[]}"#).contains("both"));
+    }
+}
