@@ -18,6 +18,7 @@ mod generated;
 mod graph_file;
 mod group;
 mod popularity;
+mod report;
 mod subtrees;
 #[cfg(test)]
 mod tests;
@@ -26,4 +27,5 @@ pub use closure::{Closure, ClosureError, ClosureNode};
 pub use graph_file::{GraphFile, GraphFileError};
 pub use group::{GroupError, Layer, group};
 pub use popularity::{Popularity, PopularityError};
+pub use report::report;
 pub use subtrees::{BIG_CLOSURE, BIG_PATH, POPULAR};
