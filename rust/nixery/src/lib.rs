@@ -9,6 +9,7 @@ pub mod archive;
 pub mod config;
 pub mod image;
 pub mod layers;
+pub mod nix;
 pub mod oci;
 pub mod platform;
 pub mod source;

@@ -145,6 +145,16 @@ impl Storage for Filesystem {
         .await
     }
 
+    async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, StorageError> {
+        let path = self.shared.blob_path(digest);
+        blocking(move || match fs::metadata(&path) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StorageError::io("inspect", path)(error)),
+        })
+        .await
+    }
+
     async fn open_blob(&self, digest: &Digest) -> Result<Option<Blob>, StorageError> {
         let (shared, digest) = (Arc::clone(&self.shared), *digest);
         let opened = blocking(move || shared.open(&digest)).await?;

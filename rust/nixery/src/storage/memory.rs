@@ -42,6 +42,10 @@ impl Storage for Memory {
         Ok(())
     }
 
+    async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, StorageError> {
+        Ok(self.lock().blobs.get(digest).map(|content| content.len() as u64))
+    }
+
     async fn open_blob(&self, digest: &Digest) -> Result<Option<Blob>, StorageError> {
         Ok(self.lock().blobs.get(digest).cloned().map(Blob::in_memory))
     }

@@ -38,13 +38,13 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// Stores a record, in one step, in place of an earlier one.
     async fn write_record(&self, key: &RecordKey, content: &[u8]) -> Result<(), StorageError>;
 
-    /// The length of a blob in bytes; `None` where it is missing, or damaged
-    /// and so as good as missing.
-    async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, StorageError> {
-        Ok(self.open_blob(digest).await?.map(|blob| blob.size()))
-    }
+    /// The length in bytes of what is stored as this blob; `None` where it is
+    /// missing. Quick, as its content isn't read: a length other than expected
+    /// shows a damaged blob, the expected one doesn't show a good one.
+    async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, StorageError>;
 
-    /// A blob to read; `None` where it is missing or damaged.
+    /// A blob to read; `None` where it is missing, or damaged and so as good
+    /// as missing.
     async fn open_blob(&self, digest: &Digest) -> Result<Option<Blob>, StorageError>;
 
     /// Stores a small blob.

@@ -1,0 +1,232 @@
+//! The builder: the program that has Nix make the packages of an image.
+//!
+//! What passes between the two is described in the book, "The builder's
+//! protocol"; nothing else in the server knows of Nix.
+
+mod log;
+mod process;
+mod protocol;
+mod roots;
+
+use std::path::Path;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
+
+pub use protocol::{Missing, Package, RefusalReason};
+pub use roots::{BuildRoots, Roots};
+
+use crate::image::ImageSpec;
+use crate::layers::Closure;
+use crate::source::SourceAt;
+use process::{Output, ProcessError};
+use protocol::{Problem, Reply, Request};
+
+/// The builder's name on PATH.
+const PROGRAM: &str = "nixery-prepare-image";
+
+/// Calls the builder.
+#[derive(Debug)]
+pub struct Builder {
+    timeout: Duration,
+    roots: Roots,
+    shutdown: CancellationToken,
+}
+
+/// The packages of an image, in the Nix store.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The commit that the source was at, where it has one.
+    pub revision: Option<String>,
+    /// What was asked for.
+    pub packages: Vec<Package>,
+    /// Everything that the packages need, they included.
+    pub closure: Closure,
+    /// Keeps all of it in the store for as long as this lives.
+    pub roots: BuildRoots,
+}
+
+/// Why there are no packages.
+#[derive(Debug, Error)]
+pub enum NixError {
+    /// The package set has no such attributes.
+    #[error("{}", describe_missing(.packages))]
+    PackagesNotFound {
+        /// All that were missing.
+        packages: Vec<Missing>,
+    },
+    /// The attribute is something else.
+    #[error("{name} is not a package: {reason}")]
+    NotAPackage {
+        /// The attribute.
+        name: String,
+        /// What it is.
+        reason: String,
+    },
+    /// The package set says no.
+    #[error("the package {name} is refused: {message}")]
+    Refused {
+        /// The attribute.
+        name: String,
+        /// What for.
+        reason: RefusalReason,
+        /// The package set's words.
+        message: String,
+    },
+    /// The package set, or the branch or tag of it, doesn't exist.
+    #[error("{message}")]
+    SourceNotFound {
+        /// What doesn't exist.
+        message: String,
+    },
+    /// The package set can't be reached now.
+    #[error("the package source can't be reached: {message}")]
+    SourceUnavailable {
+        /// Why.
+        message: String,
+    },
+    /// A derivation failed.
+    #[error("{name} failed to build{}", describe_log(.log))]
+    BuildFailed {
+        /// The derivation's name.
+        name: String,
+        /// The last lines of its log.
+        log: Vec<String>,
+    },
+    /// The package set is broken.
+    #[error("the package set can't be evaluated: {message}")]
+    EvaluationFailed {
+        /// Nix's words.
+        message: String,
+    },
+    /// It took too long.
+    #[error(
+        "Nix was not done with this image after {} seconds; what was built by then is kept, so \
+         trying again goes on from there",
+        .limit.as_secs()
+    )]
+    TimedOut {
+        /// What it was given.
+        limit: Duration,
+    },
+    /// The server is being stopped.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// The builder, or how it was called, is broken.
+    #[error("the builder is broken: {problem}")]
+    BuilderBroken {
+        /// What it did.
+        problem: String,
+    },
+    /// The builder can't be run, or not be heard.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// There is no place for garbage collector roots.
+    #[error("can't make a directory for garbage collector roots")]
+    Roots(#[source] std::io::Error),
+}
+
+impl Builder {
+    /// Calls will take at most `timeout`, and end early when `shutdown` is
+    /// cancelled.
+    pub fn new(timeout: Duration, roots: Roots, shutdown: CancellationToken) -> Self {
+        Self { timeout, roots, shutdown }
+    }
+
+    /// Checks that the builder can be run, for the server to say at its start
+    /// rather than to its first client.
+    pub async fn check(&self) -> Result<(), NixError> {
+        let mut command = Command::new(PROGRAM);
+        command.arg("--version");
+        let limit = Duration::from_secs(10);
+        let output = process::run(command, &[], limit, &self.shutdown, |_| ()).await?;
+        match output {
+            Output::Ended { status, .. } if status.success() => Ok(()),
+            _ => Err(NixError::BuilderBroken {
+                problem: format!("{PROGRAM} --version did not succeed"),
+            }),
+        }
+    }
+
+    /// Has Nix fetch or build the packages of `spec` from `source`.
+    ///
+    /// Nix's log goes to the server's as it appears, with `image`, the name
+    /// that the client used.
+    pub async fn prepare(
+        &self,
+        image: &str,
+        spec: &ImageSpec,
+        source: &SourceAt,
+    ) -> Result<Prepared, NixError> {
+        let roots = self.roots.create().map_err(NixError::Roots)?;
+        let request = request(spec, source, roots.path());
+        let log = |line: &str| tracing::info!(target: "nix", image, "{line}");
+        let command = Command::new(PROGRAM);
+        match process::run(command, &request, self.timeout, &self.shutdown, log).await? {
+            Output::TimedOut => Err(NixError::TimedOut { limit: self.timeout }),
+            Output::ShutDown => Err(NixError::ShuttingDown),
+            Output::Ended { status, stdout } => match serde_json::from_slice(&stdout) {
+                Ok(Reply::Failure { error }) => Err(error.into()),
+                Ok(Reply::Success { revision, packages, graph }) if status.success() => {
+                    Ok(Prepared { revision, packages, closure: graph, roots })
+                }
+                Ok(Reply::Success { .. }) => Err(NixError::BuilderBroken {
+                    problem: format!("it printed a result, but ended with {status}"),
+                }),
+                Err(error) => Err(NixError::BuilderBroken {
+                    problem: format!("it ended with {status} and no valid reply ({error})"),
+                }),
+            },
+        }
+    }
+}
+
+fn request(spec: &ImageSpec, source: &SourceAt, roots: &Path) -> Vec<u8> {
+    let request = Request {
+        protocol: protocol::VERSION,
+        source,
+        system: spec.platform().system(),
+        packages: spec.packages().collect(),
+        roots,
+    };
+    // Fails only for paths that aren't UTF-8; the builder then says that its
+    // request is empty.
+    serde_json::to_vec(&request).unwrap_or_default()
+}
+
+impl From<Problem> for NixError {
+    fn from(problem: Problem) -> Self {
+        match problem {
+            Problem::NotFound { packages } => Self::PackagesNotFound { packages },
+            Problem::NotAPackage { name, reason } => Self::NotAPackage { name, reason },
+            Problem::Refused { name, reason, message } => Self::Refused { name, reason, message },
+            Problem::SourceNotFound { message } => Self::SourceNotFound { message },
+            Problem::SourceUnavailable { message } => Self::SourceUnavailable { message },
+            Problem::BuildFailed { name, log } => Self::BuildFailed { name, log },
+            Problem::EvaluationFailed { message } => Self::EvaluationFailed { message },
+            Problem::InvalidRequest { message } => {
+                Self::BuilderBroken { problem: format!("it refused the request: {message}") }
+            }
+        }
+    }
+}
+
+fn describe_missing(packages: &[Missing]) -> String {
+    let names: Vec<String> = packages
+        .iter()
+        .map(|package| match &package.near[..] {
+            [] => package.name.clone(),
+            near => format!("{} (did you mean {}?)", package.name, near.join(" or ")),
+        })
+        .collect();
+    format!("Could not find Nix packages: {}", names.join(", "))
+}
+
+fn describe_log(log: &[String]) -> String {
+    if log.is_empty() {
+        return String::new();
+    }
+    format!("; the last lines of its log:\n{}", log.join("\n"))
+}
