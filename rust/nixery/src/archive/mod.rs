@@ -1,1 +1,25 @@
 //! Turning store paths into layers.
+//!
+//! [`pack_layer`] walks through some store paths and writes them as a tar
+//! archive of gzip members: the same bytes for the same paths, on any machine
+//! and with any number of threads. [`Pool`] has the threads that compress, and
+//! all the memory; one pool serves all layers of all images. Nothing here is
+//! asynchronous: callers use blocking threads.
+
+mod error;
+#[cfg(test)]
+mod fixture;
+mod gzip;
+mod hash;
+mod header;
+mod layer;
+mod pool;
+mod stream;
+pub mod tar;
+mod walk;
+
+pub use error::PackError;
+pub use gzip::{BLOCK_SIZE, Gzip, InvalidLevel, Level, OutputTooSmall};
+pub use hash::{BlobHasher, BlobHashes};
+pub use layer::{Packed, PathMembers, pack_layer};
+pub use pool::Pool;
