@@ -5,6 +5,9 @@
 //! and with any number of threads. [`Pool`] has the threads that compress, and
 //! all the memory; one pool serves all layers of all images. Nothing here is
 //! asynchronous: callers use blocking threads.
+//!
+//! [`rootfs`] makes the one layer that holds no store paths: the root file
+//! system, whose symbolic links lead to the packages.
 
 mod error;
 #[cfg(test)]
@@ -13,7 +16,9 @@ mod gzip;
 mod hash;
 mod header;
 mod layer;
+mod listing;
 mod pool;
+pub mod rootfs;
 mod stream;
 pub mod tar;
 mod walk;
@@ -22,4 +27,5 @@ pub use error::PackError;
 pub use gzip::{BLOCK_SIZE, Gzip, InvalidLevel, Level, OutputTooSmall};
 pub use hash::{BlobHasher, BlobHashes};
 pub use layer::{Packed, PathMembers, pack_layer};
+pub use listing::Listing;
 pub use pool::Pool;
