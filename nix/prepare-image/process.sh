@@ -1,0 +1,85 @@
+# shellcheck shell=bash
+# Running programs: their log streamed and its tail kept, and ended with us.
+#
+# Sourced by nixery-prepare-image; uses its $work directory.
+# The variables that shellcheck misses are the main program's.
+# shellcheck disable=SC2034,SC2154
+
+# How much of a program's log is kept for error documents. A build may print
+# gigabytes, with or without newlines.
+readonly log_lines=200 log_bytes=65536 log_width=1000
+
+child=
+
+# Passes a signal on to the program that is running, so that Nix ends its builds.
+end_with_signal() {
+  local number=$1 pids
+  trap '' TERM INT HUP
+  # The signal may have come before $child was set.
+  mapfile -t pids <<<"${child:-$(jobs -p)}"
+  kill -TERM "${pids[@]}" 2>/dev/null || :
+  # Nix hardly looks for signals while it evaluates.
+  for _ in {1..30}; do
+    kill -0 "${pids[@]}" 2>/dev/null || break
+    sleep 0.1
+  done
+  kill -KILL "${pids[@]}" 2>/dev/null || :
+  wait "${pids[@]}" 2>/dev/null || :
+  exit $((128 + number))
+}
+
+# The tail of standard input, without escape sequences.
+keep_tail() {
+  fold -b -w "$log_width" | awk -v lines="$log_lines" -v bytes="$log_bytes" '
+    {
+      gsub(/\033\[[0-9;?]*[A-Za-z]/, "")
+      gsub(/[\001-\010\013-\037\177]/, "")
+      line[NR % lines] = $0
+    }
+    END {
+      first = NR > lines ? NR - lines + 1 : 1
+      for (start = NR + 1; start > first; start--) {
+        size += length(line[(start - 1) % lines]) + 1
+        if (size > bytes) break
+      }
+      for (i = start; i <= NR; i++) print line[i % lines]
+    }'
+}
+
+# run OUTPUT COMMAND…: runs a program with its standard output in a file. Its
+# standard error goes to ours as it appears, and the tail of it to $work/log.
+# Returns the program's own status.
+run() {
+  local output=$1 status=0 tail_end tee_pid
+  shift
+  rm -f "$work/log.pipe" "$work/tail.pipe"
+  mkfifo "$work/log.pipe" "$work/tail.pipe"
+
+  # Nothing is printed on this pipe: when it ends, the log is complete.
+  exec {tail_end}< <(keep_tail <"$work/tail.pipe" >"$work/log")
+  # The program must not suffer when nobody reads our standard error any more.
+  (trap '' PIPE && exec tee "$work/tail.pipe" <"$work/log.pipe" >&2 2>/dev/null) &
+  tee_pid=$!
+
+  # In the background, for bash runs a trap only when no foreground program runs.
+  "$@" </dev/null >"$output" 2>"$work/log.pipe" &
+  child=$!
+  wait "$child" || status=$?
+  child=
+
+  # A connection that ssh keeps open for later holds the log open too.
+  if ! end_of_file "$tail_end"; then
+    kill "$tee_pid" 2>/dev/null || :
+    end_of_file "$tail_end" || :
+  fi
+  exec {tail_end}<&-
+  wait "$tee_pid" 2>/dev/null || :
+  return "$status"
+}
+
+# Waits up to five seconds for the end of a file descriptor.
+end_of_file() {
+  local status=0
+  IFS= read -r -t 5 -u "$1" _ || status=$?
+  ((status <= 128))
+}

@@ -1,0 +1,96 @@
+# Checks a request (an array of the JSON documents on standard input) and prints
+# it as lines of `key=value`, or one line `invalid=why`. No value has a newline:
+# what is not plain text is JSON.
+#
+# `\A` and `\z` rather than `^` and `$`, which also match around a newline.
+
+def like(pattern): type == "string" and test("\\A(?:" + pattern + ")\\z");
+def plain: type == "string" and length > 0 and (test("[\\x00-\\x1f\\x7f]") | not);
+def shown: tojson | if length > 120 then .[:117] + "…" else . end;
+
+def need(condition; message): if condition then . else error(message) end;
+
+def only(allowed; where):
+  (keys_unsorted - allowed) as $unknown
+  | need($unknown == []; "unknown field \($unknown[0] | shown)\(where)");
+
+def revision: like("[0-9a-f]{40}");
+
+# No "..", "@{" or trailing ".lock": what git forbids in a reference.
+def reference:
+  like("[A-Za-z0-9_][A-Za-z0-9_./+-]*") and (test("\\.\\.|//|/\\.|[./]\\z|\\.lock(/|\\z)") | not);
+
+def channel:
+  only(["type", "channel", "base_url"]; " in a channel source")
+  | .base_url //= "https://github.com/NixOS/nixpkgs/archive"
+  | need(.channel | like("[A-Za-z0-9_][A-Za-z0-9_.-]*");
+      "source.channel must be a branch of nixpkgs or a full commit, not \(.channel | shown)")
+  | need(.base_url | like("(https?|file)://[^\\s\\x00-\\x1f]+");
+      "source.base_url must be an http, https or file URL, not \(.base_url | shown)");
+
+def git:
+  only(["type", "url", "reference", "revision"]; " in a git source")
+  | .reference //= null
+  | .revision //= null
+  | need(.url | plain and (startswith("-") | not); "source.url must be a git URL, not \(.url | shown)")
+  | need(.reference == null or (.reference | reference);
+      "source.reference must be a branch or a tag, not \(.reference | shown)")
+  | need(.revision == null or (.revision | revision);
+      "source.revision must be 40 lower-case hexadecimal digits, not \(.revision | shown)");
+
+def path:
+  only(["type", "path"]; " in a path source")
+  | need((.path | plain) and (.path | startswith("/"));
+      "source.path must be an absolute path, not \(.path | shown)");
+
+def source:
+  need(type == "object"; "source must be an object")
+  | if .type == "channel" then channel
+    elif .type == "git" then git
+    elif .type == "path" then path
+    else error("source.type must be \"channel\", \"git\" or \"path\", not \(.type | shown)")
+    end;
+
+def package:
+  need(like("[a-zA-Z0-9_][a-zA-Z0-9_+-]*(\\.[a-zA-Z0-9_][a-zA-Z0-9_+-]*)*") and length <= 255;
+    "\(shown) is not the name of a package");
+
+def option:
+  need(.key | like("[a-z0-9-]+") and (startswith("-") | not); "\(.key | shown) is not the name of a Nix option")
+  | need(.value | type == "string" and (test("[\\x00-\\x1f]") | not);
+      "the value of option \(.key | shown) must be a string of one line");
+
+def request:
+  need(type == "object"; "the request must be a JSON object")
+  | need(.protocol == 1; "protocol must be 1, not \(.protocol | shown)")
+  | only(["protocol", "source", "system", "packages", "config", "options", "roots"]; "")
+  | .config //= null
+  | .options //= {}
+  | .source |= source
+  | need(.system | like("[a-z0-9_]+-[a-z0-9_]+"); "system must be like \"x86_64-linux\", not \(.system | shown)")
+  | need(.packages | type == "array"; "packages must be a list")
+  | .packages |= map(package)
+  # They are one argument of a program, which Linux limits to 128 KiB.
+  | need(.packages | tojson | length <= 100000; "there are too many packages")
+  | need(.config == null or (.config | type == "object"); "config must be an object")
+  | need(.config | tojson | utf8bytelength <= 100000; "config is too long")
+  | need(.options | type == "object"; "options must be an object")
+  | .options |= with_entries(option)
+  | need((.roots | plain) and (.roots | startswith("/")); "roots must be an absolute path, not \(.roots | shown)");
+
+# What load.nix fetches; for git that takes asking first.
+def fetched:
+  if .type == "channel" then { type, url: "\(.base_url | sub("/+\\z"; ""))/\(.channel).tar.gz" }
+  elif .type == "path" then .
+  else null
+  end;
+
+def lines:
+  { source: (.source | fetched | tojson), system, packages: (.packages | tojson), config: (.config | tojson), roots }
+  + .source
+  + (.options | with_entries(.key |= "option " + .))
+  | to_entries[] | select(.value != null) | "\(.key)=\(.value)";
+
+if length != 1 then "invalid=standard input must have exactly one JSON document, not \(length)"
+else try (.[0] | request | [lines] | .[]) catch "invalid=\(.)"
+end
