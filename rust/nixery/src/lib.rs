@@ -6,12 +6,18 @@
 //! no tokio, no axum). `tests/architecture.rs` checks this.
 
 pub mod archive;
+pub mod assemble;
+pub mod cache;
 pub mod config;
+pub mod http;
 pub mod image;
 pub mod layers;
 pub mod nix;
 pub mod oci;
 pub mod platform;
+pub mod popularity;
+pub mod serve;
 pub mod source;
 pub mod storage;
 pub mod store_path;
+pub mod telemetry;

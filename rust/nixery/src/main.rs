@@ -1,2 +1,84 @@
-//! The `nixery` program.
-fn main() {}
+//! The `nixery` program: arguments, configuration, logging; then the server.
+
+use std::error::Error;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use nixery::config::{Config, Environment};
+use nixery::layers::{GraphFile, group, report};
+use nixery::{popularity, serve, telemetry};
+
+/// An ad-hoc container registry: the names of Nix packages in, container images
+/// out. It is set up by a TOML file and by environment variables; all it needs
+/// is a package source, such as NIXERY_CHANNEL=nixos-unstable.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Read settings from this TOML file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Check the configuration, print what is in effect, and end
+    #[arg(long)]
+    check_config: bool,
+    /// Print how the store paths of a closure graph are grouped into layers, and end
+    #[arg(long, value_name = "GRAPH.json")]
+    layers: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Standard error may be closed; there is nothing left to do then.
+            let _ = writeln!(io::stderr(), "nixery: {}", with_causes(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if let Some(graph) = &arguments.layers {
+        let report = runtime.block_on(layers(graph))?;
+        return Ok(io::stdout().write_all(report.as_bytes())?);
+    }
+    let config = Config::load(arguments.config.as_deref(), &Environment::of_process())?;
+    if arguments.check_config {
+        return Ok(io::stdout().write_all(config.to_toml().as_bytes())?);
+    }
+    telemetry::start(&config.log)?;
+    let result = runtime.block_on(serve::serve(config));
+    // Threads that still pack are not waited for: what they write is unnamed yet.
+    runtime.shutdown_background();
+    Ok(result?)
+}
+
+/// The grouping of the closure in a file, by the popularity that would be used.
+async fn layers(path: &Path) -> Result<String, Box<dyn Error>> {
+    let about = |problem: &dyn std::fmt::Display| format!("{}: {problem}", path.display());
+    let content = fs::read(path).map_err(|error| about(&error))?;
+    let graph: GraphFile = serde_json::from_slice(&content).map_err(|error| about(&error))?;
+    let url = std::env::var("NIX_POPULARITY_URL").ok().filter(|url| !url.is_empty());
+    let (popularity, _) = popularity::load(url.as_deref()).await?;
+    let layers = group(&graph.closure, &graph.roots, &popularity, DEFAULT_LAYERS)
+        .map_err(|error| about(&error))?;
+    Ok(report(&layers, &graph.closure))
+}
+
+/// What `image.max_layers` is when it isn't set.
+const DEFAULT_LAYERS: usize = 94;
+
+/// An error with all that led to it, on one line.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

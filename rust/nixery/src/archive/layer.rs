@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::sync::atomic::AtomicBool;
 
+use serde::{Deserialize, Serialize};
+
 use super::error::PackError;
 use super::pool::Pool;
 use super::stream::{Finished, LayerStream};
@@ -34,7 +36,7 @@ pub struct Packed {
 
 /// The gzip members of one store path. Their bytes depend only on the path's
 /// contents and the level, so they are the same in every layer that has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathMembers {
     /// The store path.
     pub path: StorePath,

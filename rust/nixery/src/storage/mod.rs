@@ -112,6 +112,11 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// What the writer of a blob said.
+    pub(crate) fn while_writing_a_layer(source: io::Error) -> Self {
+        Self::io("write", "a layer")(source)
+    }
+
     /// For `map_err`: tells a full disk from other failures.
     fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         move |source| match source.kind() {

@@ -1,0 +1,83 @@
+//! Why there is no image.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::archive::PackError;
+use crate::layers::GroupError;
+use crate::nix::NixError;
+use crate::storage::StorageError;
+
+/// Why there is no image.
+#[derive(Debug, Error)]
+pub enum AssembleError {
+    /// There are no packages.
+    #[error(transparent)]
+    Nix(#[from] NixError),
+    /// A layer couldn't be packed.
+    #[error("can't pack a layer")]
+    Pack(#[from] PackError),
+    /// The storage failed.
+    #[error("the storage failed")]
+    Storage(#[from] StorageError),
+    /// The builder's graph makes no sense.
+    #[error("the builder's closure graph can't be grouped into layers")]
+    Group(#[from] GroupError),
+    /// Too many builds wait already.
+    #[error("too many images are being made already: try again in a while")]
+    Busy,
+    /// A task ended without a result, which is a defect of this program.
+    #[error("a task of the server crashed")]
+    Crashed,
+}
+
+/// An error that was logged, and the identifier by which it is found there. All
+/// who waited for one build get the same.
+#[derive(Clone, Debug)]
+pub struct Failure(Arc<(String, AssembleError)>);
+
+impl Failure {
+    /// Logs why `what` can't be answered.
+    pub fn logged(what: &str, error: AssembleError) -> Self {
+        // The one source of random numbers that the standard library has.
+        let id = format!("{:016x}", RandomState::new().hash_one(what));
+        let chain = ErrorChain(&error);
+        match error {
+            AssembleError::Nix(_) | AssembleError::Busy => {
+                tracing::warn!(what, id, "{chain}");
+            }
+            AssembleError::Pack(_)
+            | AssembleError::Storage(_)
+            | AssembleError::Group(_)
+            | AssembleError::Crashed => tracing::error!(what, id, "{chain}"),
+        }
+        Self(Arc::new((id, error)))
+    }
+
+    /// The identifier in the log.
+    pub fn id(&self) -> &str {
+        &self.0.0
+    }
+
+    /// What went wrong.
+    pub fn error(&self) -> &AssembleError {
+        &self.0.1
+    }
+}
+
+/// An error with all that caused it, on one line.
+struct ErrorChain<'a>(&'a AssembleError);
+
+impl std::fmt::Display for ErrorChain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = std::error::Error::source(self.0);
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}

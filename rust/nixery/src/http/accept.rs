@@ -1,0 +1,68 @@
+//! Choosing the format of a manifest.
+
+use axum::http::HeaderMap;
+use axum::http::header::ACCEPT;
+
+use crate::oci::Format;
+
+/// The format that the client likes best: of those with the highest weight, the
+/// one it names first (RFC 9110, 12.5.1).
+///
+/// A client that names neither gets the OCI format, whatever it says it accepts:
+/// registries have always answered so, and some clients send types that no
+/// registry has.
+pub(super) fn choose(headers: &HeaderMap) -> Format {
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut best: Option<(Format, u16)> = None;
+    for item in values.flat_map(|value| value.split(',')) {
+        let mut parameters = item.split(';').map(str::trim);
+        let media_type = parameters.next().unwrap_or_default();
+        let Some(format) = Format::of_manifest_type(media_type) else { continue };
+        let weight = parameters.find_map(weight).unwrap_or(1000);
+        if weight > best.map_or(0, |(_, weight)| weight) {
+            best = Some((format, weight));
+        }
+    }
+    best.map_or(Format::Oci, |(format, _)| format)
+}
+
+/// `q=0.5` in thousandths; malformed weights count as none.
+fn weight(parameter: &str) -> Option<u16> {
+    let value = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="))?;
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
+    let fraction = fraction.get(..3.min(fraction.len()))?;
+    let thousandths: u16 = format!("{fraction:0<3}").parse().ok()?;
+    Some((whole.parse::<u16>().ok()?.min(1) * 1000 + thousandths).min(1000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
+    const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+    fn chosen(values: &[&str]) -> Format {
+        let accept = values.iter().map(|value| (ACCEPT, value.parse().unwrap()));
+        choose(&accept.collect())
+    }
+
+    #[test]
+    fn the_client_chooses() {
+        for (accept, format) in [
+            (vec![], Format::Oci),
+            (vec!["*/*"], Format::Oci),
+            (vec![DOCKER], Format::Docker),
+            (vec![OCI], Format::Oci),
+            (vec![&format!("{DOCKER}, {OCI}")[..]], Format::Docker),
+            (vec![OCI, DOCKER], Format::Oci),
+            (vec!["application/json", DOCKER, "*/*"], Format::Docker),
+            (vec![&format!("{OCI};q=0.5, {DOCKER};q=0.9")[..]], Format::Docker),
+            (vec![&format!("{OCI};q=0, {DOCKER};q=0.001")[..]], Format::Docker),
+            (vec![&format!("{OCI};q=x, {DOCKER}")[..]], Format::Oci),
+            (vec!["application/vnd.oci.image.index.v1+json"], Format::Oci),
+        ] {
+            assert_eq!(chosen(&accept), format, "{accept:?}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Configurations and layers.
+
+use axum::body::Body;
+use axum::http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_RANGE, RANGE,
+};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use super::Shared;
+use super::body::BlobBody;
+use super::error::ApiError;
+use super::manifests::{IMMUTABLE, is_known, name_content};
+use super::range::{Selection, select};
+use crate::assemble::Failure;
+use crate::oci::Digest;
+
+/// Answers GET and HEAD.
+pub(super) async fn serve(
+    shared: &Shared,
+    digest: &Digest,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let opened = shared.registry.storage.open_blob(digest).await;
+    let blob = opened.map_err(|error| Failure::logged("a blob", error.into()))?;
+    let Some(blob) = blob else {
+        shared.registry.assembler.blob_is_missing();
+        return Err(ApiError::BlobUnknown(*digest));
+    };
+    let text = digest.to_string();
+    let size = blob.size();
+    let (status, start, end) = if is_known(headers, &text) {
+        (StatusCode::NOT_MODIFIED, 0, 0)
+    } else {
+        match select(range_header(headers, &text), size) {
+            Selection::Whole => (StatusCode::OK, 0, size),
+            Selection::Part(start, end) => (StatusCode::PARTIAL_CONTENT, start, end),
+            Selection::NotSatisfiable => return Err(ApiError::RangeNotSatisfiable(size)),
+        }
+    };
+    let mut response = if method == Method::HEAD || status == StatusCode::NOT_MODIFIED {
+        status.into_response()
+    } else {
+        let body = BlobBody::new(blob, start, end, shared.buffers.clone());
+        (status, Body::new(body)).into_response()
+    };
+    let headers = response.headers_mut();
+    name_content(headers, &text);
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(CACHE_CONTROL, IMMUTABLE);
+    if status != StatusCode::NOT_MODIFIED {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        headers.insert(CONTENT_LENGTH, (end - start).into());
+    }
+    if status == StatusCode::PARTIAL_CONTENT
+        && let Ok(range) = HeaderValue::try_from(format!("bytes {start}-{}/{size}", end - 1))
+    {
+        headers.insert(CONTENT_RANGE, range);
+    }
+    Ok(response)
+}
+
+/// The range that is asked for, unless the client wants it of other content
+/// only (RFC 9110, 13.1.5).
+fn range_header<'a>(headers: &'a HeaderMap, digest: &str) -> Option<&'a str> {
+    let of_this = headers
+        .get(IF_RANGE)
+        .is_none_or(|tag| tag.to_str().is_ok_and(|tag| tag.trim_matches('"') == digest));
+    headers.get(RANGE).filter(|_| of_this)?.to_str().ok()
+}

@@ -1,0 +1,208 @@
+//! Answers that are errors.
+//!
+//! Clients get a code and a sentence that they can act on (OCI distribution
+//! specification, "Error Codes"); what only operators can act on is in the log,
+//! under an identifier that the client is told.
+
+use axum::Json;
+use axum::http::header::{CONTENT_RANGE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use thiserror::Error;
+
+use crate::assemble::{AssembleError, Failure};
+use crate::image::InvalidName;
+use crate::nix::NixError;
+use crate::oci::{Digest, InvalidDigest};
+use crate::source::{InvalidTag, UnknownTag};
+
+/// When clients that came at a bad moment should come again, in seconds.
+/// containers/image waits at most a minute.
+const RETRY_SECONDS: u16 = 10;
+
+/// Why a request of the registry protocol is not answered with what it asked
+/// for.
+#[derive(Debug, Error)]
+pub(super) enum ApiError {
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    #[error(transparent)]
+    Tag(#[from] InvalidTag),
+    #[error(transparent)]
+    Digest(#[from] InvalidDigest),
+    #[error("the path is not percent-encoded UTF-8")]
+    MalformedPath,
+    #[error(transparent)]
+    UnknownTag(#[from] UnknownTag),
+    #[error("no manifest {0} is stored here: pull the image by its tag, so that it is made")]
+    ManifestUnknown(Digest),
+    #[error("no blob {0} is stored here: pull the image by its tag, so that it is made")]
+    BlobUnknown(Digest),
+    #[error(
+        "there is no such endpoint: this registry has manifests, blobs, tags/list and referrers"
+    )]
+    NoSuchEndpoint,
+    #[error("images are made here when they are pulled: nothing can be pushed, changed or deleted")]
+    ReadOnly,
+    #[error("the blob has only {0} bytes")]
+    RangeNotSatisfiable(u64),
+    #[error("{}", message(.0))]
+    Failure(Failure),
+}
+
+impl From<Failure> for ApiError {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl ApiError {
+    /// Status, and the code in the body.
+    pub(super) fn classify(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Name(_) | Self::MalformedPath => (StatusCode::BAD_REQUEST, "NAME_INVALID"),
+            Self::Tag(_) => (StatusCode::BAD_REQUEST, "TAG_INVALID"),
+            Self::Digest(_) => (StatusCode::BAD_REQUEST, "DIGEST_INVALID"),
+            Self::UnknownTag(_) | Self::ManifestUnknown(_) => {
+                (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN")
+            }
+            Self::BlobUnknown(_) => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN"),
+            Self::NoSuchEndpoint => (StatusCode::NOT_FOUND, "UNSUPPORTED"),
+            Self::ReadOnly => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
+            Self::RangeNotSatisfiable(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID"),
+            Self::Failure(failure) => classify_failure(failure.error()),
+        }
+    }
+}
+
+fn classify_failure(error: &AssembleError) -> (StatusCode, &'static str) {
+    match error {
+        AssembleError::Nix(error) => classify_nix(error),
+        AssembleError::Busy => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+        AssembleError::Pack(_)
+        | AssembleError::Storage(_)
+        | AssembleError::Group(_)
+        | AssembleError::Crashed => INTERNAL,
+    }
+}
+
+const INTERNAL: (StatusCode, &str) = (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN");
+
+/// A 403 is the one status whose text all clients show to their users, so it is
+/// for all that isn't simply absent.
+fn classify_nix(error: &NixError) -> (StatusCode, &'static str) {
+    match error {
+        NixError::PackagesNotFound { .. } | NixError::SourceNotFound { .. } => {
+            (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN")
+        }
+        NixError::NotAPackage { .. }
+        | NixError::Refused { .. }
+        | NixError::BuildFailed { .. }
+        | NixError::EvaluationFailed { .. }
+        | NixError::TimedOut { .. } => (StatusCode::FORBIDDEN, "DENIED"),
+        NixError::SourceUnavailable { .. } | NixError::ShuttingDown => {
+            (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE")
+        }
+        NixError::BuilderBroken { .. } | NixError::Process(_) | NixError::Roots(_) => INTERNAL,
+    }
+}
+
+/// What the client is told of a failure.
+fn message(failure: &Failure) -> String {
+    let error = failure.error();
+    match error {
+        // What git says may name more than clients should know.
+        AssembleError::Nix(NixError::SourceUnavailable { .. }) => format!(
+            "the package source can't be reached at the moment; the server's log says why, under {}",
+            failure.id()
+        ),
+        _ if classify_failure(error) == INTERNAL => {
+            format!("the server failed; its log says why, under {}", failure.id())
+        }
+        _ => error.to_string(),
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, code) = self.classify();
+        let body = json!({ "errors": [{ "code": code, "message": self.to_string() }] });
+        let mut response = (status, Json(body)).into_response();
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            response.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS.into());
+        }
+        if let Self::RangeNotSatisfiable(size) = self
+            && let Ok(range) = HeaderValue::try_from(format!("bytes */{size}"))
+        {
+            response.headers_mut().insert(CONTENT_RANGE, range);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::nix::{Missing, RefusalReason};
+
+    fn nix(error: NixError) -> ApiError {
+        Failure::logged("a test", AssembleError::Nix(error)).into()
+    }
+
+    #[test]
+    fn failures_tell_clients_what_they_can_act_on() {
+        let missing = |name: &str, near: &[&str]| Missing {
+            name: name.to_owned(),
+            near: near.iter().map(|&name| name.to_owned()).collect(),
+        };
+        let packages = vec![missing("gti", &["git"]), missing("zzz", &[])];
+        let name = "pkg".to_owned();
+        let message = "its licence is unfree".to_owned();
+        for (error, status, code, text) in [
+            (
+                NixError::PackagesNotFound { packages },
+                404,
+                "MANIFEST_UNKNOWN",
+                "Could not find Nix packages: gti (did you mean git?), zzz",
+            ),
+            (
+                NixError::Refused { name: name.clone(), reason: RefusalReason::Unfree, message },
+                403,
+                "DENIED",
+                "the package pkg is refused: its licence is unfree",
+            ),
+            (
+                NixError::BuildFailed { name, log: vec!["one".to_owned(), "two".to_owned()] },
+                403,
+                "DENIED",
+                "pkg failed to build; the last lines of its log:\none\ntwo",
+            ),
+            (
+                NixError::TimedOut { limit: Duration::from_mins(1) },
+                403,
+                "DENIED",
+                "Nix was not done with this image after 60 seconds; what was built by then is \
+                 kept, so trying again goes on from there",
+            ),
+        ] {
+            let error = nix(error);
+            assert_eq!((error.classify().0.as_u16(), error.classify().1), (status, code));
+            assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_only_operators_can_act_on_is_not_told() {
+        let broken = nix(NixError::BuilderBroken { problem: "secret".to_owned() });
+        let git = nix(NixError::SourceUnavailable { message: "https://me:secret@host".to_owned() });
+        for (error, status) in [(broken, 500), (git, 503)] {
+            let ApiError::Failure(failure) = &error else { panic!("{error:?}") };
+            assert_eq!(error.classify().0, status);
+            assert!(!error.to_string().contains("secret"), "{error}");
+            assert!(error.to_string().contains(failure.id()), "{error}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Manifests, by tag or by digest.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use super::error::ApiError;
+use super::route::Reference;
+use super::{Shared, accept};
+use crate::assemble::{ImageRequest, StoredManifest};
+use crate::image::ImageName;
+
+/// The digest of what is sent. Without it, clients that resolve a tag by HEAD
+/// fetch the tag a second time.
+pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+
+/// What has a digest in its address never changes.
+pub(super) const IMMUTABLE: HeaderValue =
+    HeaderValue::from_static("public, max-age=31536000, immutable");
+
+/// Answers GET and HEAD alike; the server leaves the body of the latter out.
+pub(super) async fn serve(
+    shared: &Shared,
+    name: &ImageName,
+    reference: &Reference,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let registry = &shared.registry;
+    match reference {
+        Reference::Digest(digest) => {
+            let manifest = registry.assembler.manifest(digest).await?;
+            let manifest = manifest.ok_or(ApiError::ManifestUnknown(*digest))?;
+            let mut response = respond(&manifest, headers);
+            response.headers_mut().insert(CACHE_CONTROL, IMMUTABLE);
+            Ok(response)
+        }
+        Reference::Tag(tag) => {
+            let source = registry.source.at(tag)?;
+            let spec = name.expand(registry.default_platform)?;
+            let image = registry.assembler.image(name, ImageRequest { spec, source }).await?;
+            let format = accept::choose(headers);
+            // An image has a manifest in each format.
+            let manifest = image.manifest(format).ok_or(ApiError::NoSuchEndpoint)?;
+            let mut response = respond(manifest, headers);
+            response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+            Ok(response)
+        }
+    }
+}
+
+fn respond(manifest: &Arc<StoredManifest>, headers: &HeaderMap) -> Response {
+    let mut response = if is_known(headers, &manifest.digest_text) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let mut response = Response::new(Body::from(manifest.content.clone()));
+        let media_type = HeaderValue::from_static(manifest.format.manifest_type());
+        response.headers_mut().insert(CONTENT_TYPE, media_type);
+        response
+    };
+    name_content(response.headers_mut(), &manifest.digest_text);
+    response
+}
+
+/// Says which content is sent, for registry clients and for HTTP caches.
+pub(super) fn name_content(headers: &mut HeaderMap, digest: &str) {
+    if let Ok(value) = HeaderValue::from_str(digest) {
+        headers.insert(CONTENT_DIGEST, value);
+    }
+    if let Ok(value) = HeaderValue::try_from(format!("\"{digest}\"")) {
+        headers.insert(ETAG, value);
+    }
+}
+
+/// Whether the client says that it has this content (RFC 9110, 13.1.2).
+pub(super) fn is_known(headers: &HeaderMap, digest: &str) -> bool {
+    let Some(known) = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
+    known.split(',').map(str::trim).any(|tag| {
+        let tag = tag.strip_prefix("W/").unwrap_or(tag);
+        tag == "*" || tag.trim_matches('"') == digest
+    })
+}
