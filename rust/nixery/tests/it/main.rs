@@ -1,0 +1,22 @@
+//! Tests of the real server with the real builder, real Nix and real packages.
+//!
+//! They need Nix, and what `checks/debian-packages/prepare.sh` needs; see
+//! CONTRIBUTING.md. Nothing is skipped where that is missing: the tests fail.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that can't go on fails"
+)]
+
+mod architecture;
+mod concurrency;
+mod crashes;
+mod failures;
+mod harness;
+mod images;
+mod protocol;
+mod reproducible;
+mod sources;
+mod storage;

@@ -1,0 +1,56 @@
+# Packages that take no time to build and need nothing but a shell, for tests
+# that are about the server and not about packages.
+{
+  system ? builtins.currentSystem,
+}:
+let
+  package =
+    name: script:
+    derivation {
+      inherit name script;
+      system = builtins.currentSystem;
+      builder = "/bin/sh";
+      PATH = "/usr/bin:/bin";
+      args = [
+        "-c"
+        ''eval "$script"''
+      ];
+    }
+    // {
+      type = "derivation";
+      inherit name;
+    };
+
+  # Files with text that compresses as programs do, and links between packages.
+  files =
+    name: references:
+    package name ''
+      mkdir -p $out/bin $out/share/${name} $out/empty
+      for n in 1 2 3 4 5 6 7 8; do
+        seq $((n * 10000)) $((n * 10000 + 9000)) > $out/share/${name}/numbers-$n
+      done
+      printf '#!/bin/sh\necho ${name}\n' > $out/bin/${name}
+      chmod +x $out/bin/${name}
+      echo ${toString references} > $out/share/${name}/references
+    '';
+in
+rec {
+  cacert = package "cacert-1.0" ''
+    mkdir -p $out/etc/ssl/certs
+    echo certificate > $out/etc/ssl/certs/ca-bundle.crt
+  '';
+  iana-etc = package "iana-etc-1.0" ''
+    mkdir -p $out/etc
+    echo 'tcp 6 TCP' > $out/etc/protocols
+  '';
+  one = files "one-1.0" [ ];
+  two = files "two-1.0" [ one ];
+  three = files "three-1.0" [
+    one
+    two
+  ];
+  hanging = package "hanging-1.0" ''
+    echo waiting for ever
+    sleep 98765
+  '';
+}
