@@ -1,10 +1,9 @@
 //! The names in a package, for the root file system's link farm.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fs::{self, Metadata};
-use std::io;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -61,21 +60,16 @@ impl Listing {
     /// there is no name at which the file could be expected.
     pub fn read(package: &StorePath) -> Result<Self, PackError> {
         let path = package.as_path();
-        let mut reader = Reader {
-            store: path.parent().unwrap_or(path).to_owned(),
-            known: HashMap::new(),
-            queue: Vec::new(),
-        };
+        let store = path.parent().unwrap_or(path);
+        let store = fs::canonicalize(store)
+            .map_err(|source| PackError::Read { path: store.to_owned(), source })?;
+        let mut reader = Reader { store, known: HashMap::new(), queue: Vec::new() };
         let mut directories = Vec::new();
         reader.number(path)?;
-        // Reading a directory adds those that it refers to at the end.
+        // Reading a directory queues those that it refers to.
         while let Some(directory) = reader.queue.get(directories.len()).cloned() {
-            let is_package = directories.is_empty();
-            let mut entries = reader.entries(&directory)?;
-            if is_package {
-                entries.retain(|(name, _)| name.0 != NIX_SUPPORT);
-            }
-            directories.push(entries);
+            let left_out = if directories.is_empty() { NIX_SUPPORT } else { b"" };
+            directories.push(reader.entries(&directory, left_out)?);
         }
         Ok(Self { directories })
     }
@@ -121,18 +115,28 @@ struct Reader {
 }
 
 impl Reader {
-    fn entries(&mut self, directory: &Path) -> Result<Vec<Entry>, PackError> {
-        let mut names = fs::read_dir(directory)
-            .and_then(|entries| {
-                entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<OsString>>>()
-            })
-            .map_err(|source| PackError::Read { path: directory.to_owned(), source })?;
+    /// The entries of `directory` in the order of their names, but the one
+    /// called `left_out`.
+    fn entries(&mut self, directory: &Path, left_out: &[u8]) -> Result<Vec<Entry>, PackError> {
+        let fail = |source| PackError::Read { path: directory.to_owned(), source };
+        let mut names = Vec::new();
+        for entry in fs::read_dir(directory).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            let kind = entry.file_type().map_err(fail)?;
+            let name = entry.file_name().into_vec();
+            if name != left_out {
+                names.push((name, kind.is_dir() || kind.is_symlink()));
+            }
+        }
+        // Sorted before directories get their numbers, so that a package has
+        // the same listing wherever it is read.
         names.sort_unstable();
         names
             .into_iter()
-            .map(|name| {
-                let number = self.number(&directory.join(&name))?;
-                Ok((Name(name.into_vec()), number))
+            .map(|(name, may_be_directory)| {
+                let path = directory.join(OsStr::from_bytes(&name));
+                let number = if may_be_directory { self.number(&path)? } else { None };
+                Ok((Name(name), number))
             })
             .collect()
     }
@@ -155,8 +159,7 @@ impl Reader {
     fn follow(&self, link: &Path) -> Option<Metadata> {
         let metadata = fs::metadata(link).ok().filter(Metadata::is_dir)?;
         let target = fs::canonicalize(link).ok()?;
-        let store = fs::canonicalize(&self.store).ok()?;
-        (target != store && target.starts_with(store)).then_some(metadata)
+        (target != self.store && target.starts_with(&self.store)).then_some(metadata)
     }
 }
 

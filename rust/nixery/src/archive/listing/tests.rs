@@ -30,6 +30,8 @@ fn nix_support_is_left_out_at_the_top_only() {
     let listing = Listing::read(&path).unwrap();
     assert!(!listing.contains("nix-support"));
     assert!(listing.contains("lib/nix-support/x"));
+    // The package, lib, and lib/nix-support.
+    assert_eq!(listing.directories.len(), 3);
 }
 
 #[test]
