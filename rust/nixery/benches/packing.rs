@@ -11,7 +11,8 @@
 //! layers and how often each contender packs them all; the contenders take
 //! turns, and the medians are printed. The *bound* is the CPU time of all stages,
 //! each measured alone on one thread, shared out over all cores: no arrangement
-//! of the same stages can be faster.
+//! of the same stages can be faster. Where others use the machine meanwhile, only
+//! the CPU times can be compared.
 
 #![expect(clippy::cast_precision_loss, reason = "figures for people have few digits")]
 

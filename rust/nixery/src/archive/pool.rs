@@ -69,7 +69,7 @@ type Compress = Box<dyn FnMut(&[u8], &mut [u8]) -> Result<usize, OutputTooSmall>
 impl Pool {
     /// Starts `threads` threads that compress at `level`.
     ///
-    /// About 3 MiB of memory for each thread, and 4 MiB once, are the most
+    /// About 4 MiB of memory for each thread, and 4 MiB once, are the most
     /// that packing takes however much is packed at a time.
     pub fn new(threads: NonZeroUsize, level: Level) -> io::Result<Self> {
         let output_size = Gzip::new(level).output_size();

@@ -20,8 +20,8 @@ const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
 /// Takes an archive's bytes in blocks, has them compressed, and writes the
 /// results to a sink in order, hashing both forms.
 ///
-/// All on the caller's thread but the compression: what it does takes a sixth of
-/// the time that compression takes.
+/// All on the caller's thread but the compression: what it does takes a
+/// quarter of the time that compression takes.
 pub(super) struct LayerStream<'a> {
     pool: &'a Pool,
     sink: &'a mut dyn Write,
