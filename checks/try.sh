@@ -1,0 +1,231 @@
+#!/usr/bin/env bash
+# Tries Nixery: installs what is missing, builds the server, and serves until it
+# is interrupted.
+#
+# Usage: checks/try.sh
+#        checks/try.sh --pull IMAGE [-- COMMAND…]
+#
+#   --pull IMAGE  serve, pull IMAGE (such as shell/git/jq) with docker, podman or
+#                 skopeo, run COMMAND in it, and end with its exit status
+#
+# Environment:
+#   PORT               port to serve on: 8080; with --pull, another one if that
+#                      is taken
+#   NIXERY_CHANNEL, NIXERY_PKGS_REPO, NIXERY_PKGS_PATH, NIXERY_CONFIG
+#                      where packages come from. With none of them, nixpkgs where
+#                      it can be reached, otherwise Debian's packages
+#   STORAGE_PATH       where images are kept: below ~/.local/state/nixery-try
+#   all other variables of the server
+#
+# On Debian, apt installs what is missing, as root or by sudo; on other systems
+# the script says what that is. Only what COMMAND prints is on standard output.
+
+set -uo pipefail
+
+# shellcheck source-path=SCRIPTDIR
+# shellcheck source=lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+refuse() {
+  say "error: $1"
+  usage_of "${BASH_SOURCE[0]}" >&2
+  exit 64
+}
+
+image='' command=()
+while (($#)); do
+  case $1 in
+    --help | -h) usage_of "${BASH_SOURCE[0]}"; exit ;;
+    --pull)
+      [[ -n ${2-} && $2 != -* ]] || refuse "--pull needs the name of an image, such as shell/git"
+      image=$2
+      shift 2
+      ;;
+    --)
+      [[ -n $image ]] || refuse "a command needs --pull IMAGE"
+      shift
+      command=("$@")
+      break
+      ;;
+    *) refuse "unknown argument: $1" ;;
+  esac
+done
+[[ -z ${PORT-} || $PORT =~ ^[1-9][0-9]*$ ]] || refuse "PORT is not the number of a port: $PORT"
+
+server='' dockerd='' work=''
+# shellcheck disable=SC2317 # called by the trap
+clean_up() {
+  trap '' INT TERM HUP
+  if [[ -n $dockerd ]]; then end "$dockerd"; fi
+  if [[ -n $server ]]; then end "$server"; fi
+  if [[ -n $work ]]; then remove_tree "$work"; fi
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+trap 'exit 129' HUP
+
+# --- The package source ------------------------------------------------------------
+
+reachable() {
+  local url
+  for url in https://github.com/NixOS/nixpkgs https://cache.nixos.org/nix-cache-info; do
+    if ! curl -fsSL --head --max-time 5 -o /dev/null "$url" 2>/dev/null; then
+      url=${url#https://}
+      say "${url%%/*} can't be reached"
+      return 1
+    fi
+  done
+}
+
+choose_source() {
+  local variable version
+  for variable in NIXERY_CHANNEL NIXERY_PKGS_REPO NIXERY_PKGS_PATH NIXERY_CONFIG; do
+    if [[ -n ${!variable-} ]]; then
+      say "packages come from where $variable says: ${!variable}"
+      build_as_root
+      return
+    fi
+  done
+  if reachable; then
+    version=$(nix --version | sed 's/.* //')
+    if printf '%s\n' 2.18 "$version" | sort -CV; then
+      export NIXERY_CHANNEL=nixos-unstable
+      say "packages come from nixpkgs, which can be reached: $NIXERY_CHANNEL"
+    else
+      # The last one that older versions of Nix can evaluate.
+      export NIXERY_CHANNEL=nixos-25.05
+      say "packages come from nixpkgs, which can be reached: $NIXERY_CHANNEL, as Nix $version is too old for later ones"
+    fi
+    build_as_root
+  else
+    say "packages are Debian's, as nixpkgs can't be reached: those in checks/debian-packages/packages.txt"
+    prepare_packages
+    pin_packages
+    export NIXERY_PKGS_PATH=$pinned
+    # They are all made here, the first time.
+    export NIX_TIMEOUT=${NIX_TIMEOUT:-300}
+  fi
+}
+
+# --- Clients ---------------------------------------------------------------------------
+
+# Each pulls $name and runs the command: it sets $status and succeeds, or it
+# fails because it can't be used here.
+
+pull_failed() { die "$1 could not pull $name"; }
+
+with_docker() {
+  if ! docker version >/dev/null 2>&1; then
+    if ! has dockerd || ((EUID)); then return 1; fi
+    say "starting a Docker daemon"
+    if ! start_dockerd "$work/docker"; then
+      say "it doesn't run here: $(grep -v level=info "$work/docker/log" | tail -n 1)"
+      return 1
+    fi
+  fi
+  docker pull "$name" >&2 || pull_failed docker
+  status=0
+  docker run --rm "${terminal[@]}" --network host "$name" "${command[@]}" || status=$?
+}
+
+with_podman() {
+  local podman=(podman) container
+  # Root gets a storage of its own, that others need not clean up.
+  if ((EUID == 0)); then podman=(podman_below "$work/podman"); fi
+  "${podman[@]}" info >/dev/null 2>&1 || return
+  "${podman[@]}" pull --tls-verify=false "$name" >&2 || pull_failed podman
+  container=$("${podman[@]}" create --rm "${terminal[@]}" --network host "${podman_limits[@]}" "$name" "${command[@]}") || return
+  # Unlike run, this tells a container that can't be started from a command that fails.
+  if ! "${podman[@]}" init "$container" >/dev/null; then
+    "${podman[@]}" rm -f "$container" >/dev/null 2>&1
+    return 1
+  fi
+  status=0
+  "${podman[@]}" start --attach "${terminal[@]:0:1}" "$container" || status=$?
+}
+
+# skopeo runs nothing: the image is unpacked, and entered by chroot.
+with_skopeo() {
+  local directory=$work/image root=$work/root config layer environment enter namespaces=(unshare --mount)
+  skopeo copy --src-tls-verify=false "docker://$name" "dir:$directory" >&2 || pull_failed skopeo
+  mkdir "$root"
+  while read -r layer; do
+    tar -xpzf "$directory/${layer#*:}" -C "$root" || die "a layer of $name could not be unpacked"
+  done < <(jq -r '.layers[].digest' "$directory/manifest.json")
+
+  config=$directory/$(jq -r '.config.digest | sub(".*:"; "")' "$directory/manifest.json")
+  mapfile -t environment < <(jq -r '.config.Env[]?' "$config")
+  if ((${#command[@]} == 0)); then mapfile -t command < <(jq -r '.config.Cmd[]?' "$config"); fi
+  ((${#command[@]})) || die "$name has no command of its own: say which one to run"
+  enter=(env -i HOME=/root "TERM=${TERM-dumb}" "${environment[@]}" "$(type -P chroot)" "$root" "${command[@]}")
+
+  status=0
+  if ((EUID)); then namespaces+=(--map-root-user); fi
+  if "${namespaces[@]}" true 2>/dev/null; then
+    mkdir -p "$root"/{proc,dev}
+    # shellcheck disable=SC2016 # expanded inside
+    "${namespaces[@]}" bash -c 'mount --rbind /proc "$0/proc"; mount --rbind /dev "$0/dev"; cd /; exec "$@"' \
+      "$root" "${enter[@]}" || status=$?
+  elif ((EUID == 0)); then
+    # Some machines let root change its root, but mount nothing.
+    (cd / && exec "${enter[@]}") || status=$?
+  else
+    return 1
+  fi
+}
+
+run_image() {
+  local terminal=(-i)
+  if [[ -t 0 && -t 1 ]]; then terminal=(-i -t); fi
+  if has docker && with_docker; then return; fi
+  if has podman && with_podman; then return; fi
+  if has skopeo && with_skopeo; then return; fi
+  # podman needs no daemon, and skopeo next to nothing.
+  if ! has podman && need podman && with_podman; then return; fi
+  if ! has skopeo && need skopeo && with_skopeo; then return; fi
+  die "neither docker nor podman nor skopeo and chroot can run a container here"
+}
+
+# --- All of it ------------------------------------------------------------------------------
+
+need nix nix-store nix-instantiate git jq curl certificates cc
+need_store
+choose_source
+build_server
+
+export STATE_DIRECTORY=${STATE_DIRECTORY:-${XDG_STATE_HOME:-$HOME/.local/state}/nixery-try}
+mkdir -p "$STATE_DIRECTORY"
+if [[ -n $image && -z ${PORT-} ]]; then
+  PORT=$(free_port 8080)
+  export PORT
+fi
+configuration=$("$nixery" --check-config) || exit
+port=$(sed -n 's/^port = //p' <<<"$configuration")
+if server_is_ready "$port" >/dev/null 2>&1; then
+  die "something serves on port $port already; choose another one: PORT=$(free_port) ${0}"
+fi
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/nixery-try.XXXXXX")
+start_server
+wait_until 60 "$server" server_is_ready "$port" || die "the server didn't start: see above"
+
+if [[ -n $image ]]; then
+  name=localhost:$port/$image
+  run_image
+  exit "$status"
+fi
+
+cat >&2 <<END
+
+Nixery serves on port $port. In another terminal, one of:
+
+  docker run --rm -it localhost:$port/shell/git/jq bash
+  podman run --rm -it --tls-verify=false localhost:$port/shell/git/jq bash
+  skopeo copy --src-tls-verify=false docker://localhost:$port/shell/git/jq oci:image
+
+Ctrl-C ends it.
+
+END
+wait "$server"
+exit
