@@ -240,13 +240,12 @@ start_dockerd() {
   fi
 }
 
-# podman_below DIR ARGUMENT…: podman that has everything below DIR.
+# shellcheck disable=SC2034 # for the scripts that use this file
+# podman_below DIR: sets $podman to a command line that has everything below DIR.
 podman_below() {
-  local directory=$1 options=()
-  shift
+  podman=(podman --root "$1/root" --runroot "$1/run" --tmpdir "$1/tmp")
   # crun, the other runtime, wants cgroups to be of one version.
-  if has runc; then options+=(--runtime runc); fi
-  podman --root "$directory/root" --runroot "$directory/run" --tmpdir "$directory/tmp" "${options[@]}" "$@"
+  if has runc; then podman+=(--runtime runc); fi
 }
 
 # shellcheck disable=SC2034 # for the scripts that use this file

@@ -113,18 +113,26 @@ choose_source() {
 # Each pulls $name and runs the command: it sets $status and succeeds, or it
 # fails because it can't be used here.
 
-pull_failed() { die "$1 could not pull $name"; }
+# pull_failed CLIENT: ends if that is the image's fault, and fails if it isn't.
+pull_failed() {
+  local tag=latest
+  if [[ $image == *:* ]]; then tag=${image#*:}; fi
+  curl -fsS --noproxy '*' -o /dev/null "http://localhost:$port/v2/${image%%:*}/manifests/$tag" \
+    || die "$1 could not pull $name"
+  say "$1 can't be used here"
+  return 1
+}
 
 with_docker() {
   if ! docker version >/dev/null 2>&1; then
     if ! has dockerd || ((EUID)); then return 1; fi
     say "starting a Docker daemon"
     if ! start_dockerd "$work/docker"; then
-      say "it doesn't run here: $(grep -v level=info "$work/docker/log" | tail -n 1)"
+      say "it can't be used here: $(grep -v level=info "$work/docker/log" | tail -n 1)"
       return 1
     fi
   fi
-  docker pull "$name" >&2 || pull_failed docker
+  docker pull "$name" >&2 || pull_failed docker || return
   status=0
   docker run --rm "${terminal[@]}" --network host "$name" "${command[@]}" || status=$?
 }
@@ -132,9 +140,9 @@ with_docker() {
 with_podman() {
   local podman=(podman) container
   # Root gets a storage of its own, that others need not clean up.
-  if ((EUID == 0)); then podman=(podman_below "$work/podman"); fi
+  if ((EUID == 0)); then podman_below "$work/podman"; fi
   "${podman[@]}" info >/dev/null 2>&1 || return
-  "${podman[@]}" pull --tls-verify=false "$name" >&2 || pull_failed podman
+  "${podman[@]}" pull --tls-verify=false "$name" >&2 || pull_failed podman || return
   container=$("${podman[@]}" create --rm "${terminal[@]}" --network host "${podman_limits[@]}" "$name" "${command[@]}") || return
   # Unlike run, this tells a container that can't be started from a command that fails.
   if ! "${podman[@]}" init "$container" >/dev/null; then
@@ -148,7 +156,7 @@ with_podman() {
 # skopeo runs nothing: the image is unpacked, and entered by chroot.
 with_skopeo() {
   local directory=$work/image root=$work/root config layer environment enter namespaces=(unshare --mount)
-  skopeo copy --src-tls-verify=false "docker://$name" "dir:$directory" >&2 || pull_failed skopeo
+  skopeo copy --src-tls-verify=false "docker://$name" "dir:$directory" >&2 || pull_failed skopeo || return
   mkdir "$root"
   while read -r layer; do
     tar -xpzf "$directory/${layer#*:}" -C "$root" || die "a layer of $name could not be unpacked"
@@ -169,6 +177,8 @@ with_skopeo() {
       "$root" "${enter[@]}" || status=$?
   elif ((EUID == 0)); then
     # Some machines let root change its root, but mount nothing.
+    mkdir -p "$root/dev"
+    mknod -m 666 "$root/dev/null" c 1 3 && mknod -m 666 "$root/dev/urandom" c 1 9
     (cd / && exec "${enter[@]}") || status=$?
   else
     return 1

@@ -1,0 +1,234 @@
+#!/usr/bin/env bash
+# Tests the server with real clients over loopback: docker, podman, skopeo,
+# buildah and containerd's ctr pull images of real packages, and run them where
+# they can.
+#
+# Usage: checks/clients.sh
+#
+# Needs root, for containers. Missing clients are installed with apt. Each client
+# has its own temporary storage; a Docker daemon and a containerd are started just
+# for this.
+
+set -uo pipefail
+
+# shellcheck source-path=SCRIPTDIR
+# shellcheck source=lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+if (($#)); then
+  usage_of "${BASH_SOURCE[0]}" >&2
+  exit 64
+fi
+((EUID == 0)) || die "containers are run here: root is needed"
+
+# Short, as the paths of sockets may have 107 characters only.
+work=$(mktemp -d /tmp/nixery-clients.XXXXXX)
+server='' dockerd='' containerd='' passed=0 failed=0
+
+# shellcheck disable=SC2317 # called by the trap
+clean_up() {
+  trap '' INT TERM HUP
+  for process in $dockerd $containerd $server; do end "$process"; done
+  remove_tree "$work"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# --- Judging ------------------------------------------------------------------
+
+result() { # GOOD DESCRIPTION
+  if (($1)); then
+    passed=$((passed + 1))
+    echo "ok - $2"
+  else
+    failed=$((failed + 1))
+    echo "not ok - $2"
+    echo "#   status $status; printed:"
+    tail -n 15 "$work/output" | cut -c 1-500 | sed 's/^/#   /'
+  fi
+}
+
+run() {
+  status=0
+  timeout 300 "$@" >"$work/output" 2>&1 </dev/null || status=$?
+}
+
+# check DESCRIPTION COMMAND…: succeeds.
+check() {
+  run "${@:2}"
+  result "$((status == 0))" "$1"
+}
+
+# prints DESCRIPTION TEXT COMMAND…: succeeds, and prints the text.
+prints() {
+  run "${@:3}"
+  result "$((status == 0 && $(grep -cF -- "$2" "$work/output")))" "$1"
+}
+
+# refused DESCRIPTION TEXT COMMAND…: fails, and says the text.
+refused() {
+  run "${@:3}"
+  result "$((status != 0 && $(grep -cF -- "$2" "$work/output")))" "$1"
+}
+
+# holds DESCRIPTION CONDITION FILE: a jq condition, for a JSON document.
+holds() {
+  cp "$3" "$work/output"
+  status=0
+  jq -e "$2" "$3" >/dev/null 2>&1 || status=$?
+  result "$((status == 0))" "$1"
+}
+
+# --- Setting up -----------------------------------------------------------------
+
+need nix git jq curl certificates cc docker dockerd podman skopeo buildah containerd ctr runc
+prepare_packages
+pin_packages
+if [[ -z ${NIXERY-} ]]; then build_server; else nixery=$NIXERY; fi
+
+port=$(free_port 25080)
+registry=localhost:$port
+export PORT=$port NIXERY_PKGS_PATH=$pinned STATE_DIRECTORY=$work/state NIX_TIMEOUT=300
+unset NIXERY_CHANNEL NIXERY_PKGS_REPO NIXERY_CONFIG STORAGE_PATH
+mkdir "$STATE_DIRECTORY"
+start_server 2>"$work/server.log"
+wait_until 60 "$server" server_is_ready "$port" || die "the server didn't start: $(tail -n 3 "$work/server.log")"
+start_dockerd "$work/docker" || die "dockerd didn't start: $(tail -n 3 "$work/docker/log")"
+
+works='import ssl, sqlite3; print("works")'
+works_for_others="import os; os.setgid(1000); os.setuid(1000); open('/tmp/file', 'w'); $works"
+# What programs expect of the world, for a user who isn't root.
+# shellcheck disable=SC2016 # expanded in the container
+sane='
+  [[ $(id -u) = 1000 ]] || { id; exit 1; }
+  [[ $LANG = C.UTF-8 ]] || { echo "LANG is $LANG"; exit 1; }
+  [[ :$PATH: = *:/bin:* ]] || { echo "PATH is $PATH"; exit 1; }
+  [[ $(head -n 1 "$SSL_CERT_FILE") = *CERTIFICATE* ]] || { echo "no certificates in $SSL_CERT_FILE"; exit 1; }
+  [[ $(</etc/passwd) = root:* && -s /etc/group && -s /etc/nsswitch.conf ]] || { echo "no users"; exit 1; }
+  [[ $(stat -c %a /tmp) = 1777 ]] || { stat /tmp; exit 1; }
+  touch /tmp/file || exit
+  x=ü; [[ ${#x} = 1 ]] || { echo "no UTF-8"; exit 1; }
+  echo sane'
+
+# --- docker ---------------------------------------------------------------------------
+
+check "docker pulls shell/python3" docker pull "$registry/shell/python3"
+prints "docker runs python3" works docker run --rm --network none "$registry/shell/python3" python3 -c "$works"
+prints "… as a user who isn't root" works \
+  docker run --rm --network none --user 1000 "$registry/shell/python3" python3 -c "$works"
+prints "… with nothing but /tmp to write to" works \
+  docker run --rm --network none --read-only --tmpfs /tmp "$registry/shell/python3" python3 -c "$works"
+
+check "docker pulls shell/git/jq" docker pull "$registry/shell/git/jq"
+prints "docker runs git" "git version" docker run --rm --network none "$registry/shell/git/jq" git --version
+prints "docker runs jq" "jq-" docker run --rm --network none "$registry/shell/git/jq" jq --version
+prints "docker's container has what programs expect" sane \
+  docker run --rm --network none --user 1000 "$registry/shell/git/jq" sh -c "$sane"
+# Not asked of podman, whose older versions put a layer of 0555 on top.
+prints "… and a root that all may enter" 755 docker run --rm --network none "$registry/shell/git/jq" stat -c %a /
+check "docker runs a shell without being told to" docker run -i --rm --network none "$registry/shell/git/jq"
+prints "… that reads its standard input" "2 lines" \
+  bash -c "printf 'a=2\necho \$a lines\n' | docker run -i --rm --network none $registry/shell/git/jq"
+
+docker inspect "$registry/shell/git/jq" >"$work/inspect"
+holds "docker inspect: created when all reproducible things are" '.[0].Created == "1970-01-01T00:00:01Z"' "$work/inspect"
+holds "docker inspect: this machine's architecture" ".[0].Architecture == \"$(dpkg --print-architecture)\"" "$work/inspect"
+docker history --quiet "$registry/shell/git/jq" >"$work/history"
+holds "docker history: an entry for each layer" "(.[0].RootFS.Layers | length) == $(wc -l <"$work/history")" "$work/inspect"
+
+prints "docker pulls an unchanged image in no time" "Image is up to date" docker pull "$registry/shell/git/jq"
+
+refused "docker says what is missing and what was meant" "Could not find Nix packages: gti (did you mean git?)" \
+  docker pull "$registry/shell/gti"
+refused "docker says why an unfree package is refused" "has an unfree license" docker pull "$registry/unfree-thing"
+refused "docker says why a build failed" "this package never builds" docker pull "$registry/failing-build"
+refused "docker is not let push" "" docker push "$registry/shell/git/jq"
+
+# --- podman ------------------------------------------------------------------------------
+
+podman_below "$work/podman"
+podman_run=("${podman[@]}" run --rm --network none "${podman_limits[@]}")
+
+check "podman pulls shell/python3" "${podman[@]}" pull --tls-verify=false "$registry/shell/python3"
+prints "podman runs python3" works "${podman_run[@]}" "$registry/shell/python3" python3 -c "$works"
+prints "… as a user who isn't root" works "${podman_run[@]}" --user 1000 "$registry/shell/python3" python3 -c "$works"
+check "podman pulls shell/git/jq" "${podman[@]}" pull --tls-verify=false "$registry/shell/git/jq"
+prints "podman's container has what programs expect" sane \
+  "${podman_run[@]}" --user 1000 "$registry/shell/git/jq" sh -c "$sane"
+refused "podman says what is missing and what was meant" "did you mean git?" \
+  "${podman[@]}" pull --tls-verify=false "$registry/shell/gti"
+
+# --- Building on an image ----------------------------------------------------------------
+
+mkdir "$work/context"
+printf 'FROM %s/shell/git\nRUN git --version > /out\nRUN cat /out\n' "$registry" >"$work/context/Dockerfile"
+prints "docker builds on an image" "git version" \
+  env DOCKER_BUILDKIT=0 docker build --network none "$work/context"
+prints "podman builds on an image" "git version" \
+  "${podman[@]}" build --tls-verify=false --isolation chroot --network host "$work/context"
+prints "buildah builds on an image" "git version" \
+  buildah --root "$work/buildah/root" --runroot "$work/buildah/run" bud --tls-verify=false --isolation chroot \
+  --network host "$work/context"
+
+# --- skopeo ----------------------------------------------------------------------------------
+
+source=docker://$registry/shell/python3
+check "skopeo copies to an OCI layout" skopeo copy --src-tls-verify=false "$source" "oci:$work/layout:python3"
+check "… which it can read" skopeo inspect "oci:$work/layout:python3"
+check "skopeo copies to an archive for docker" \
+  skopeo copy --src-tls-verify=false "$source" "docker-archive:$work/archive.tar:python3:archived"
+check "… which docker loads" docker load --input "$work/archive.tar"
+prints "… and runs" works docker run --rm --network none python3:archived python3 -c "$works"
+
+skopeo inspect --tls-verify=false "$source" >"$work/inspect"
+skopeo inspect --tls-verify=false --raw "$source" >"$work/raw"
+holds "skopeo inspect: created when all reproducible things are" '.Created == "1970-01-01T00:00:01Z"' "$work/inspect"
+holds "skopeo inspect --raw: an OCI manifest" '.mediaType == "application/vnd.oci.image.manifest.v1+json"' "$work/raw"
+holds "… with the digest that was told" ".Digest == \"sha256:$(sha256sum <"$work/raw" | cut -d ' ' -f 1)\"" "$work/inspect"
+
+docker_type=application/vnd.docker.distribution.manifest.v2+json
+digest=$(curl -fsS --noproxy '*' --head -H "Accept: $docker_type" "http://$registry/v2/shell/python3/manifests/latest" \
+  | tr -d '\r' | sed -n 's/^docker-content-digest: //Ip')
+skopeo inspect --tls-verify=false --raw "$source@$digest" >"$work/raw-docker"
+holds "skopeo inspect --raw, by digest: a Docker manifest" ".mediaType == \"$docker_type\"" "$work/raw-docker"
+holds "… of the same layers" "[.layers[].digest] == $(jq -c '[.layers[].digest]' "$work/raw")" "$work/raw-docker"
+check "skopeo copies that one too" skopeo copy --src-tls-verify=false "$source@$digest" "dir:$work/dir"
+
+for architecture in arm64 amd64; do
+  skopeo inspect --tls-verify=false --config "docker://$registry/$architecture/curl" >"$work/config"
+  holds "$architecture/curl is for $architecture" ".architecture == \"$architecture\" and .os == \"linux\"" "$work/config"
+done
+prints "skopeo lists tags" latest skopeo list-tags --tls-verify=false "$source"
+refused "skopeo says what is missing and what was meant" "did you mean git?" \
+  skopeo inspect --tls-verify=false "docker://$registry/shell/gti"
+refused "skopeo says why an unfree package is refused" "has an unfree license" \
+  skopeo inspect --tls-verify=false "docker://$registry/unfree-thing"
+
+# --- containerd ----------------------------------------------------------------------------------
+
+mkdir "$work/containerd"
+# Without the configuration of the machine's own.
+echo 'version = 2' >"$work/containerd/config.toml"
+containerd --config "$work/containerd/config.toml" --root "$work/containerd/root" --state "$work/containerd/state" \
+  --address "$work/containerd/socket" </dev/null >"$work/containerd/log" 2>&1 &
+containerd=$!
+ctr=(ctr --address "$work/containerd/socket")
+wait_until 30 "$containerd" "${ctr[@]}" version || die "containerd didn't start: $(tail -n 3 "$work/containerd/log")"
+
+check "ctr pulls shell/python3" "${ctr[@]}" images pull --plain-http "$registry/shell/python3:latest"
+prints "ctr runs python3" works "${ctr[@]}" run --rm "$registry/shell/python3:latest" one python3 -c "$works"
+prints "… as a user who isn't root" works \
+  "${ctr[@]}" run --rm "$registry/shell/python3:latest" two python3 -c "$works_for_others"
+refused "ctr says that there is no such image" "not found" "${ctr[@]}" images pull --plain-http "$registry/shell/gti:latest"
+refused "ctr says why an unfree package is refused" "unfree" \
+  "${ctr[@]}" images pull --plain-http "$registry/unfree-thing:latest"
+
+# ----------------------------------------------------------------------------------------------------
+
+if ((failed)); then
+  echo "# the end of the server's log:"
+  grep -v ' INFO ' "$work/server.log" | tail -n 20 | cut -c 1-500 | sed 's/^/#   /'
+fi
+echo "$passed passed, $failed failed"
+((failed == 0))
