@@ -147,6 +147,7 @@ with_podman() {
   # Unlike run, this tells a container that can't be started from a command that fails.
   if ! "${podman[@]}" init "$container" >/dev/null; then
     "${podman[@]}" rm -f "$container" >/dev/null 2>&1
+    say "podman can't run containers here"
     return 1
   fi
   status=0

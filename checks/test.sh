@@ -1,0 +1,151 @@
+#!/usr/bin/env bash
+# Runs every test, and installs what they need and is missing.
+#
+# Usage: checks/test.sh [--all] [SUITE…]
+#
+# Suites:
+#   fmt            layout of the Rust files
+#   clippy         lints of the Rust files; warnings are errors
+#   rust           unit tests, and tests of the server with Nix and real packages
+#   scripts        shellcheck of the scripts
+#   nix            syntax of the Nix files
+#   builder        nix/prepare-image with the Nix that is here
+#   packages       the offline package set, and its programs
+#   clients        docker, podman, skopeo, buildah and containerd; needs root
+#   nix-versions   the builder with newer versions of Nix, which are downloaded;
+#                  only when named, or with --all
+#
+# With SUITE, only those are run. On Debian, apt installs what is missing, as root
+# or by sudo; on other systems the script says what that is. The last line counts
+# the tests of all suites; the exit status is 0 if none failed.
+
+set -uo pipefail
+
+# shellcheck source-path=SCRIPTDIR
+# shellcheck source=lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+all=(fmt clippy rust scripts nix builder packages clients)
+suites=()
+for argument; do
+  case $argument in
+    --help | -h) usage_of "${BASH_SOURCE[0]}"; exit ;;
+    --all) suites+=("${all[@]}" nix-versions) ;;
+    *)
+      if [[ " ${all[*]} nix-versions " != *" $argument "* ]]; then
+        say "error: there is no suite $argument"
+        usage_of "${BASH_SOURCE[0]}" >&2
+        exit 64
+      fi
+      suites+=("$argument")
+      ;;
+  esac
+done
+((${#suites[@]})) || suites=("${all[@]}")
+
+wants() { [[ " ${suites[*]} " == *" $1 "* ]]; }
+
+# --- Suites ---------------------------------------------------------------------------
+
+suite_fmt() { cargo fmt --all --check; }
+suite_clippy() { cargo clippy --workspace --all-targets --locked -- -D warnings; }
+suite_rust() { cargo test --workspace --locked --no-fail-fast; }
+suite_builder() { checks/prepare-image.sh; }
+suite_packages() { checks/debian-packages/check.sh "$packages"; }
+suite_nix-versions() { checks/nix-versions.sh; }
+suite_clients() { checks/clients.sh; }
+
+# files PATTERN…: the files of the repository, as git knows them.
+files() { git ls-files --cached --others --exclude-standard -- "$@" | sort; }
+
+suite_scripts() {
+  local file bad=0
+  while IFS= read -r file; do
+    if [[ $file == *.sh || $(head -c 64 "$file" | head -n 1) =~ ^#!.*(ba)?sh ]]; then
+      judge "$file" shellcheck -x "$file" || bad=1
+    fi
+  done < <(files checks nix .ci)
+  return "$bad"
+}
+
+suite_nix() {
+  local file bad=0
+  while IFS= read -r file; do
+    judge "$file" nix-instantiate --parse "$file" || bad=1
+  done < <(files '*.nix')
+  return "$bad"
+}
+
+# judge NAME COMMAND…: one test of a suite that has no script of its own.
+judge() {
+  local printed
+  if printed=$("${@:2}" 2>&1); then
+    echo "ok - $1"
+  else
+    echo "not ok - $1"
+    printf '%s\n' "$printed" | sed 's/^/#   /'
+    return 1
+  fi
+}
+
+# --- Running them ------------------------------------------------------------------------
+
+# count FILE: passed, failed and skipped tests, from what a suite printed: lines
+# of TAP, of `cargo test`, or the last words of the other scripts.
+count() {
+  awk '
+    /^[0-9]+ passed, [0-9]+ failed$/ { passed += $1; failed += $3; counted = 1 }
+    /^test result: / { gsub(/[^0-9 ]/, ""); passed += $1; failed += $2; skipped += $3; counted = 1 }
+    /^ok - / { oks++ }
+    /^not ok - / { bads++ }
+    END {
+      if (!counted) { passed = oks; failed = bads }
+      print passed + 0, failed + 0, skipped + 0
+    }' "$1"
+}
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+summary=() passed=0 failed=0 skipped=0
+
+run_suite() { # NAME
+  local status=0 began=$SECONDS good bad left
+  echo "=== $1"
+  (cd "$repository" && "suite_$1") </dev/null 2>&1 | tee "$work/output" || status=$?
+  read -r good bad left < <(count "$work/output")
+  # Suites that are one test, and those that broke off before they could count.
+  if ((good + bad == 0 && status == 0)); then good=1; fi
+  if ((bad == 0 && status != 0)); then bad=1; fi
+  passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + left))
+  summary+=("$(printf '%-14s%5d passed %5d failed %5d s' "$1" "$good" "$bad" "$((SECONDS - began))")")
+}
+
+began=$SECONDS
+programs=(git jq curl certificates)
+if wants clippy || wants rust || wants clients; then programs+=(cc); fi
+if wants rust || wants nix || wants builder || wants packages || wants nix-versions; then programs+=(nix nix-store nix-instantiate); fi
+if wants scripts; then programs+=(shellcheck); fi
+if wants builder || wants nix-versions; then programs+=(python3 pgrep); fi
+need "${programs[@]}"
+if wants fmt || wants clippy || wants rust; then need_rust rustfmt clippy; fi
+if wants rust || wants packages; then
+  prepare_packages
+  export NIXERY_TEST_PACKAGES=$packages
+fi
+PATH=$repository/nix/prepare-image:$PATH
+summary+=("$(printf '%-40s%5d s' 'getting ready' "$((SECONDS - began))")")
+
+for suite in "${suites[@]}"; do
+  run_suite "$suite"
+done
+
+echo
+printf '%s\n' "${summary[@]}"
+printf '%-40s%5d s\n' together "$((SECONDS - began))"
+echo
+if ((skipped)); then
+  echo "$passed passed, $failed failed, $skipped skipped"
+else
+  echo "$passed passed, $failed failed"
+fi
+((failed == 0))
