@@ -29,9 +29,9 @@ pin_channel() {
 
 pin_path() {
   local path=${request[path]}
-  if [[ ! -d $path ]]; then
-    fail source_not_found "there is no directory $path"
-  elif [[ ! -e $path/default.nix ]]; then
+  if [[ ! -e $path ]]; then
+    fail source_not_found "there is no directory or file $path"
+  elif [[ -d $path && ! -e $path/default.nix ]]; then
     fail source_not_found "there is no default.nix in $path"
   fi
 }

@@ -17,7 +17,7 @@ const SHELL: [&str; 4] = ["bashInteractive", "coreutils", "moreutils", "nano"];
 
 /// What every image gets: certificates of the public authorities, and the
 /// names of protocols and ports, without which much that uses a network fails.
-const ALWAYS: [&str; 2] = ["cacert", "iana-etc"];
+pub const ALWAYS: [&str; 2] = ["cacert", "iana-etc"];
 
 /// The name of an image as a client wrote it: package attributes separated by
 /// slashes, such as `shell/git/python3packages.requests`.

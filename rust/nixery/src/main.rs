@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use nixery::config::{Config, Environment};
@@ -51,12 +52,14 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
     telemetry::start(&config.log)?;
     let result = runtime.block_on(serve::serve(config));
-    // Threads that still pack are not waited for: what they write is unnamed yet.
-    runtime.shutdown_background();
+    // What is left removes its temporary files; it has no names for others yet.
+    runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(result?)
 }
 
-/// The grouping of the closure in a file, by the popularity that would be used.
+/// The grouping of the closure in a file, with the popularity table that
+/// `NIX_POPULARITY_URL` names. No other setting matters, so that one can look at
+/// a graph where no server is set up.
 async fn layers(path: &Path) -> Result<String, Box<dyn Error>> {
     let about = |problem: &dyn std::fmt::Display| format!("{}: {problem}", path.display());
     let content = fs::read(path).map_err(|error| about(&error))?;

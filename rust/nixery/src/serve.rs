@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::serve::ListenerExt;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::{InvalidLevel, Level};
@@ -79,21 +79,35 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let listener = listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);
     });
+    let assembler = registry.assembler.clone();
     let server = axum::serve(listener, router(registry))
         .with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let run = async {
+        let result = server.await;
+        // Builds go on without clients, and Nix must be ended before this process.
+        assembler.idle().await;
+        result.map_err(ServeError::Run)
+    };
     let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        told_to_stop(&mut terminate, &mut interrupt).await;
         tracing::info!("stopping");
         shutdown.cancel();
-        tokio::time::sleep(DRAIN).await;
-        tracing::warn!("some clients are still connected: not waiting for them");
+        tokio::select! {
+            () = told_to_stop(&mut terminate, &mut interrupt) => {}
+            () = tokio::time::sleep(DRAIN) => {}
+        }
+        tracing::warn!("not waiting for clients that are still connected");
     };
     tokio::select! {
-        result = server.into_future() => result.map_err(ServeError::Run),
+        result = run => result,
         () = stop => Ok(()),
+    }
+}
+
+async fn told_to_stop(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
 }
 

@@ -1,12 +1,14 @@
 //! Where packages come from, and what the tag of an image chooses there.
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 use std::sync::LazyLock;
 
 use regex::Regex;
 use serde::Serialize;
 use thiserror::Error;
+
+use crate::store_path::StorePath;
 
 /// Longest image tag (OCI distribution specification, "Pulling manifests").
 const MAX_TAG_LENGTH: usize = 128;
@@ -121,16 +123,18 @@ impl SourceAt {
         match self {
             Self::Channel { channel } => is_commit(channel),
             Self::Git { revision, .. } => revision.is_some(),
-            Self::Path { path } => path.starts_with("/nix/store"),
+            Self::Path { path } => is_in_store(path),
         }
     }
 
-    /// The address without anything secret, for the labels of images.
-    pub fn describe(&self) -> String {
+    /// The address without anything secret, for the labels of images. A path is
+    /// none: it means nothing elsewhere, and would make the same packages another
+    /// image on another machine.
+    pub fn address(&self) -> Option<String> {
         match self {
-            Self::Channel { .. } => "https://github.com/NixOS/nixpkgs".to_owned(),
-            Self::Git { url, .. } => without_credentials(url),
-            Self::Path { path } => path.display().to_string(),
+            Self::Channel { .. } => Some("https://github.com/NixOS/nixpkgs".to_owned()),
+            Self::Git { url, .. } => Some(without_credentials(url)),
+            Self::Path { .. } => None,
         }
     }
 }
@@ -171,6 +175,16 @@ pub fn is_commit(text: &str) -> bool {
 fn is_reference(tag: &str) -> bool {
     let lock = tag.len() >= 5 && tag.as_bytes()[tag.len() - 5..].eq_ignore_ascii_case(b".lock");
     !tag.contains("..") && !tag.ends_with('.') && !lock
+}
+
+/// Whether a path is a store object, or leads into one.
+fn is_in_store(path: &Path) -> bool {
+    let plain =
+        path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    let object: PathBuf = path.components().take(4).collect();
+    plain
+        && object.starts_with("/nix/store")
+        && object.to_str().is_some_and(|path| StorePath::new(path).is_ok())
 }
 
 /// Cuts `user:password@` out of a URL.
@@ -224,7 +238,16 @@ mod tests {
         assert!(channel(COMMIT).is_pinned());
         assert!(!channel("nixos-unstable").is_pinned());
         assert!(path("/nix/store/00000000000000000000000000000000-pkgs").is_pinned());
-        assert!(!path("/nix/storehouse").is_pinned());
+        for moving in [
+            "/nix/storehouse",
+            "/nix/store",
+            "/nix/store/pkgs",
+            "/nix/store/../../home/pkgs",
+            "/nix/store/00000000000000000000000000000000-pkgs/../../../home",
+        ] {
+            assert!(!path(moving).is_pinned(), "{moving}");
+        }
+        assert!(path("/nix/store/00000000000000000000000000000000-pkgs/sub/set.nix").is_pinned());
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Inner {
         let packages = package_paths(prepared);
         let contents = groups
             .into_iter()
-            .map(|layer| (history(&layer.paths), Content::StorePaths(layer.paths)))
+            .map(|layer| (history(&layer), Content::StorePaths(layer.paths)))
             .chain([("nixery: links to the packages".to_owned(), Content::RootFs(packages))]);
         try_join_all(contents.map(|(created_by, content)| async move {
             let record = self.packer.layer(content, &self.storage, &self.records).await?;
@@ -107,10 +107,12 @@ fn package_paths(prepared: &Prepared) -> Vec<StorePath> {
     paths
 }
 
-/// What `docker history` shows for a layer.
-fn history(paths: &[StorePath]) -> String {
-    let names: Vec<&str> = paths.iter().take(NAMES_IN_HISTORY).map(StorePath::name).collect();
-    let more = match paths.len().saturating_sub(NAMES_IN_HISTORY) {
+/// What `docker history` shows for a layer: first what the rest is there for.
+fn history(layer: &Layer) -> String {
+    let others = layer.paths.iter().filter(|path| !layer.roots.contains(path));
+    let names = layer.roots.iter().chain(others).map(StorePath::name);
+    let names: Vec<&str> = names.take(NAMES_IN_HISTORY).collect();
+    let more = match layer.paths.len().saturating_sub(NAMES_IN_HISTORY) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
@@ -120,8 +122,10 @@ fn history(paths: &[StorePath]) -> String {
 /// Where the image comes from (OCI image specification, "Pre-Defined
 /// Annotation Keys").
 fn labels(request: &ImageRequest, prepared: &Prepared) -> BTreeMap<String, String> {
-    let mut labels =
-        BTreeMap::from([("org.opencontainers.image.source".to_owned(), request.source.describe())]);
+    let mut labels = BTreeMap::new();
+    if let Some(address) = request.source.address() {
+        labels.insert("org.opencontainers.image.source".to_owned(), address);
+    }
     if let Some(revision) = &prepared.revision {
         labels.insert("org.opencontainers.image.revision".to_owned(), revision.clone());
     }

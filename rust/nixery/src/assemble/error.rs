@@ -43,7 +43,8 @@ impl Failure {
     pub fn logged(what: &str, error: AssembleError) -> Self {
         // The one source of random numbers that the standard library has.
         let id = format!("{:016x}", RandomState::new().hash_one(what));
-        let chain = ErrorChain(&error);
+        // What Nix says has several lines; a log entry has one.
+        let chain = ErrorChain(&error).to_string().replace('\n', " | ");
         match error {
             AssembleError::Nix(_) | AssembleError::Busy => {
                 tracing::warn!(what, id, "{chain}");
@@ -54,6 +55,20 @@ impl Failure {
             | AssembleError::Crashed => tracing::error!(what, id, "{chain}"),
         }
         Self(Arc::new((id, error)))
+    }
+
+    /// Whether asking again at once can only have the same answer.
+    pub(super) fn is_lasting(&self) -> bool {
+        match self.error() {
+            AssembleError::Nix(error) => {
+                !matches!(error, NixError::ShuttingDown | NixError::SourceUnavailable { .. })
+            }
+            AssembleError::Pack(_)
+            | AssembleError::Storage(_)
+            | AssembleError::Group(_)
+            | AssembleError::Busy
+            | AssembleError::Crashed => false,
+        }
     }
 
     /// The identifier in the log.

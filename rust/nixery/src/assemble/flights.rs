@@ -21,8 +21,8 @@ type Map = HashMap<ImageRequest, watch::Receiver<Option<Outcome>>>;
 
 impl Flights {
     /// Waits for the build of `request`, which is started if there is none. It
-    /// goes on when the caller leaves. A failure is kept for `keep_failure` as
-    /// the answer to those who ask again.
+    /// goes on when the caller leaves. A lasting failure is kept for
+    /// `keep_failure` as the answer to those who ask again.
     pub(super) async fn join<F>(
         &self,
         request: ImageRequest,
@@ -60,9 +60,9 @@ impl Flights {
             // Removes the flight also when the build panics.
             let _landing = landing;
             let outcome = build.await;
-            let failed = outcome.is_err();
+            let keep = outcome.as_ref().is_err_and(Failure::is_lasting);
             sender.send_replace(Some(outcome));
-            if failed {
+            if keep {
                 tokio::time::sleep(keep_failure).await;
             }
         });
@@ -91,6 +91,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::nix::NixError;
     use crate::platform::Platform;
     use crate::source::SourceAt;
 
@@ -106,6 +107,11 @@ mod tests {
 
     fn busy() -> Failure {
         Failure::logged("a test", AssembleError::Busy)
+    }
+
+    fn too_slow() -> Failure {
+        let limit = Duration::from_secs(1);
+        Failure::logged("a test", AssembleError::Nix(NixError::TimedOut { limit }))
     }
 
     #[tokio::test]
@@ -130,7 +136,7 @@ mod tests {
     #[tokio::test]
     async fn a_failure_is_kept_for_a_moment() {
         let flights = Flights::default();
-        let fail = || flights.join(request("git"), KEEP, |_| async { Err(busy()) });
+        let fail = || flights.join(request("git"), KEEP, |_| async { Err(too_slow()) });
         let succeed = || {
             let image = Image { manifests: Vec::new() };
             flights.join(request("git"), KEEP, |_| async { Ok(Arc::new(image)) })
@@ -139,6 +145,9 @@ mod tests {
         assert!(succeed().await.is_err(), "the failure is still the answer");
         tokio::time::sleep(2 * KEEP).await;
         assert!(succeed().await.is_ok());
+        assert!(flights.join(request("git"), KEEP, |_| async { Err(busy()) }).await.is_err());
+        tokio::task::yield_now().await;
+        assert!(succeed().await.is_ok(), "a place may be free now");
     }
 
     #[tokio::test]

@@ -39,6 +39,11 @@ const MAX_MANIFEST: u64 = 4 << 20;
 /// build.
 const FAILURE_IS_KEPT: Duration = Duration::from_secs(5);
 
+/// For how long a directory is taken to be as it was. It may change at any time,
+/// and nobody says when; but clients ask for a tag by HEAD and then by GET, and
+/// mean the same image.
+const DIRECTORY_IS_TRUSTED: Duration = Duration::from_secs(5);
+
 /// Bounds and parameters of builds.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -162,6 +167,13 @@ impl Assembler {
         Ok(manifest)
     }
 
+    /// Waits until no build runs or waits. New ones are not kept from starting.
+    pub async fn idle(&self) {
+        let all = u32::try_from(self.0.limits.max_builds).unwrap_or(u32::MAX);
+        // Never closed, so acquiring can't fail; those that wait come first.
+        let _all = self.0.builds.acquire_many(all).await;
+    }
+
     /// Says that a blob was asked for which is not there: images are checked
     /// once more before they are handed out again.
     pub fn blob_is_missing(&self) {
@@ -218,6 +230,9 @@ impl Inner {
         }
         let _place = Place::take(&self.in_flight, self.limits.max_builds + self.limits.max_queue)
             .ok_or(AssembleError::Busy)?;
+        if self.builds.available_permits() == 0 {
+            tracing::info!(image = %name, "waiting for other builds");
+        }
         // Never closed, so acquiring can't fail.
         let _turn = self.builds.acquire().await;
         let image = self.build(name, request).await?;
@@ -290,8 +305,7 @@ impl Inner {
     fn remember(&self, request: ImageRequest, image: Arc<Image>) {
         let lifetime = match &request.source {
             source if source.is_pinned() => None,
-            // A directory may change at any time, and nobody says when.
-            SourceAt::Path { .. } => Some(Duration::ZERO),
+            SourceAt::Path { .. } => Some(DIRECTORY_IS_TRUSTED),
             SourceAt::Channel { .. } | SourceAt::Git { .. } => Some(self.limits.refresh),
         };
         for manifest in &image.manifests {

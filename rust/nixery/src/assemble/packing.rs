@@ -73,13 +73,15 @@ impl Packer {
         records: &Records,
     ) -> Result<LayerRecord, AssembleError> {
         let key = self.key(&content);
-        if let Some(record) = records.read::<LayerRecord>(&key).await?
-            && records.are_stored([record.blob]).await?
-        {
+        if let Some(record) = find(&key, records).await? {
             return Ok(record);
         }
         // Never closed, so acquiring can't fail.
         let _place = self.places.acquire().await;
+        // Another image may have had the same layer packed meanwhile.
+        if let Some(record) = find(&key, records).await? {
+            return Ok(record);
+        }
         let cancel = CancelOnDrop::default();
         let cancelled = Arc::clone(&cancel.0);
         let (pool, storage) = (Arc::clone(&self.pool), Arc::clone(storage));
@@ -96,6 +98,12 @@ impl Packer {
             Content::RootFs(packages) => rootfs_key(self.level(), packages),
         }
     }
+}
+
+/// The record of a layer whose blob is stored.
+async fn find(key: &RecordKey, records: &Records) -> Result<Option<LayerRecord>, AssembleError> {
+    let Some(record) = records.read::<LayerRecord>(key).await? else { return Ok(None) };
+    Ok(records.are_stored([record.blob]).await?.then_some(record))
 }
 
 fn pack(

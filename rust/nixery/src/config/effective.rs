@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use toml_edit::{DocumentMut, Item, Table, value};
+use tracing_subscriber::EnvFilter;
 
 use super::origin::Layers;
 use super::raw::Raw;
@@ -76,7 +77,7 @@ pub(super) fn check(
             threads: count("packing.threads", raw.packing.threads, cores, 1..=256)?,
         },
         log: LogConfig {
-            filter: raw.log.filter.clone().unwrap_or_else(|| "info".to_owned()),
+            filter: log_filter(raw, layers)?,
             format: match raw.log.format.as_deref() {
                 None | Some("text") => LogFormat::Text,
                 Some("json") => LogFormat::Json,
@@ -164,6 +165,20 @@ fn popularity_url(raw: &Raw, layers: &Layers) -> Result<Option<String>, ConfigEr
     }
     let problem = format!("found {url:?}, expected an http://, https:// or file:/// URL");
     Err(layers.invalid("nix.popularity_url", problem))
+}
+
+fn log_filter(raw: &Raw, layers: &Layers) -> Result<String, ConfigError> {
+    let filter = raw.log.filter.clone().unwrap_or_else(|| "info".to_owned());
+    match EnvFilter::builder().parse(&filter) {
+        Ok(_) => Ok(filter),
+        Err(error) => {
+            let problem = format!(
+                "found {filter:?} ({error}), expected a level (error, warn, info, debug, trace) or \
+                 directives such as nixery=debug,warn"
+            );
+            Err(layers.invalid("log.filter", problem))
+        }
+    }
 }
 
 fn absolute(layers: &Layers, key: &str, path: &str) -> Result<PathBuf, ConfigError> {

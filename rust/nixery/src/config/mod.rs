@@ -168,12 +168,11 @@ pub enum ConfigError {
 pub struct Environment(BTreeMap<String, String>);
 
 impl Environment {
-    /// The process's own.
+    /// The process's own. Variables that aren't UTF-8 keep what can be read of
+    /// them, so that a setting among them is refused rather than overlooked.
     pub fn of_process() -> Self {
-        let text = |(name, value): (OsString, OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        };
-        std::env::vars_os().filter_map(text).collect()
+        let text = |text: OsString| text.to_string_lossy().into_owned();
+        std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
     }
 
     fn get(&self, name: &str) -> Option<&str> {

@@ -103,6 +103,12 @@ impl Layers {
 
 /// What the text of a variable is, as a value of the configuration.
 fn value(setting: &Setting, text: &str) -> Result<Value, ConfigError> {
+    if text.contains(char::REPLACEMENT_CHARACTER) {
+        return Err(ConfigError::Invalid {
+            origin: format!("environment variable {}", setting.variable),
+            problem: format!("found {text:?}, expected UTF-8"),
+        });
+    }
     match setting.kind {
         Kind::Text => Ok(Value::from(text)),
         Kind::Number => {

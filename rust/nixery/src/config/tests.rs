@@ -92,6 +92,7 @@ fn wrong_variables_are_named_with_what_is_right() {
         ("NIXERY_IMAGE_PLATFORM", "riscv64", "arm64"),
         ("NIXERY_ADDRESS", "localhost", "IP address"),
         ("NIXERY_LOG_FORMAT", "xml", "json"),
+        ("NIXERY_LOG", "nixery=loud", "debug"),
         ("NIX_POPULARITY_URL", "popularity.json", "https://"),
     ] {
         let message = error(None, &with(&[(variable, value)]));

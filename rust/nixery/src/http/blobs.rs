@@ -33,7 +33,9 @@ pub(super) async fn serve(
     let (status, start, end) = if is_known(headers, &text) {
         (StatusCode::NOT_MODIFIED, 0, 0)
     } else {
-        match select(range_header(headers, &text), size) {
+        // Ranges are defined for GET only (RFC 9110, 14.2).
+        let range = if method == Method::GET { range_header(headers, &text) } else { None };
+        match select(range, size) {
             Selection::Whole => (StatusCode::OK, 0, size),
             Selection::Part(start, end) => (StatusCode::PARTIAL_CONTENT, start, end),
             Selection::NotSatisfiable => return Err(ApiError::RangeNotSatisfiable(size)),

@@ -169,13 +169,16 @@ mod tests {
                 "Could not find Nix packages: gti (did you mean git?), zzz",
             ),
             (
-                NixError::Refused { name: name.clone(), reason: RefusalReason::Unfree, message },
+                NixError::Refused { name, reason: RefusalReason::Unfree, message },
                 403,
                 "DENIED",
                 "the package pkg is refused: its licence is unfree",
             ),
             (
-                NixError::BuildFailed { name, log: vec!["one".to_owned(), "two".to_owned()] },
+                NixError::BuildFailed {
+                    message: "pkg failed to build".to_owned(),
+                    log: vec!["one".to_owned(), "two".to_owned()],
+                },
                 403,
                 "DENIED",
                 "pkg failed to build; the last lines of its log:\none\ntwo",

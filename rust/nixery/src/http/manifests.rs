@@ -76,10 +76,8 @@ pub(super) fn name_content(headers: &mut HeaderMap, digest: &str) {
 
 /// Whether the client says that it has this content (RFC 9110, 13.1.2).
 pub(super) fn is_known(headers: &HeaderMap, digest: &str) -> bool {
-    let Some(known) = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()) else {
-        return false;
-    };
-    known.split(',').map(str::trim).any(|tag| {
+    let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim).any(|tag| {
         let tag = tag.strip_prefix("W/").unwrap_or(tag);
         tag == "*" || tag.trim_matches('"') == digest
     })

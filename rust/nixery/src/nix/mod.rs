@@ -6,6 +6,7 @@
 mod log;
 mod process;
 mod protocol;
+mod redact;
 mod roots;
 
 use std::path::Path;
@@ -18,11 +19,12 @@ use tokio_util::sync::CancellationToken;
 pub use protocol::{Missing, Package, RefusalReason};
 pub use roots::{BuildRoots, Roots};
 
-use crate::image::ImageSpec;
+use crate::image::{ALWAYS, ImageSpec};
 use crate::layers::Closure;
 use crate::source::SourceAt;
 use process::{Output, ProcessError};
 use protocol::{Problem, Reply, Request};
+use redact::without_credentials;
 
 /// The builder's name on PATH.
 const PROGRAM: &str = "nixery-prepare-image";
@@ -88,15 +90,15 @@ pub enum NixError {
         message: String,
     },
     /// A derivation failed.
-    #[error("{name} failed to build{}", describe_log(.log))]
+    #[error("{message}{}", describe_log(.log))]
     BuildFailed {
-        /// The derivation's name.
-        name: String,
+        /// Says which, and why where there is no log.
+        message: String,
         /// The last lines of its log.
         log: Vec<String>,
     },
-    /// The package set is broken.
-    #[error("the package set can't be evaluated: {message}")]
+    /// The package set, or what one package is in it, is broken.
+    #[error("{message}")]
     EvaluationFailed {
         /// Nix's words.
         message: String,
@@ -160,9 +162,14 @@ impl Builder {
         spec: &ImageSpec,
         source: &SourceAt,
     ) -> Result<Prepared, NixError> {
+        if self.shutdown.is_cancelled() {
+            return Err(NixError::ShuttingDown);
+        }
         let roots = self.roots.create().map_err(NixError::Roots)?;
         let request = request(spec, source, roots.path());
-        let log = |line: &str| tracing::info!(target: "nix", image, "{line}");
+        let log = |line: &str| {
+            tracing::info!(target: "nix", image, "{}", without_credentials(line));
+        };
         let command = Command::new(PROGRAM);
         match process::run(command, &request, self.timeout, &self.shutdown, log).await? {
             Output::TimedOut => Err(NixError::TimedOut { limit: self.timeout }),
@@ -198,14 +205,26 @@ fn request(spec: &ImageSpec, source: &SourceAt, roots: &Path) -> Vec<u8> {
 
 impl From<Problem> for NixError {
     fn from(problem: Problem) -> Self {
+        let redact = |text: String| without_credentials(&text).into_owned();
         match problem {
             Problem::NotFound { packages } => Self::PackagesNotFound { packages },
             Problem::NotAPackage { name, reason } => Self::NotAPackage { name, reason },
-            Problem::Refused { name, reason, message } => Self::Refused { name, reason, message },
-            Problem::SourceNotFound { message } => Self::SourceNotFound { message },
-            Problem::SourceUnavailable { message } => Self::SourceUnavailable { message },
-            Problem::BuildFailed { name, log } => Self::BuildFailed { name, log },
-            Problem::EvaluationFailed { message } => Self::EvaluationFailed { message },
+            Problem::Refused { name, reason, message } => {
+                Self::Refused { name, reason, message: redact(message) }
+            }
+            Problem::SourceNotFound { message } => {
+                Self::SourceNotFound { message: redact(message) }
+            }
+            Problem::SourceUnavailable { message } => {
+                Self::SourceUnavailable { message: redact(message) }
+            }
+            Problem::BuildFailed { message, log } => Self::BuildFailed {
+                message: redact(message),
+                log: log.into_iter().map(redact).collect(),
+            },
+            Problem::EvaluationFailed { message } => {
+                Self::EvaluationFailed { message: redact(message) }
+            }
             Problem::InvalidRequest { message } => {
                 Self::BuilderBroken { problem: format!("it refused the request: {message}") }
             }
@@ -221,7 +240,13 @@ fn describe_missing(packages: &[Missing]) -> String {
             near => format!("{} (did you mean {}?)", package.name, near.join(" or ")),
         })
         .collect();
-    format!("Could not find Nix packages: {}", names.join(", "))
+    let mut text = format!("Could not find Nix packages: {}", names.join(", "));
+    if packages.iter().any(|package| ALWAYS.contains(&package.name.as_str())) {
+        // Nobody asked for these by name.
+        let always = ALWAYS.join(" and ");
+        text = format!("{text}; the package set must have {always}, as every image has them");
+    }
+    text
 }
 
 fn describe_log(log: &[String]) -> String {

@@ -77,7 +77,7 @@ pub(super) enum Problem {
     Refused { name: String, reason: RefusalReason, message: String },
     SourceNotFound { message: String },
     SourceUnavailable { message: String },
-    BuildFailed { name: String, log: Vec<String> },
+    BuildFailed { message: String, log: Vec<String> },
     EvaluationFailed { message: String },
     InvalidRequest { message: String },
 }

@@ -61,8 +61,11 @@ fn remove_abandoned(base: &Path) -> io::Result<()> {
         let entry = entry?;
         let modified = entry.metadata().and_then(|metadata| metadata.modified());
         let old = modified.is_ok_and(|time| now.duration_since(time).is_ok_and(|age| age > YOUNG));
-        let unlocked =
-            File::open(entry.path().join(LOCK)).is_ok_and(|file| file.try_lock().is_ok());
+        let unlocked = match File::open(entry.path().join(LOCK)) {
+            Ok(lock) => lock.try_lock().is_ok(),
+            // Its process ended before it made one.
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
         if old && unlocked {
             // Fails where another process does the same at the same time.
             let _ = fs::remove_dir_all(entry.path());
@@ -99,8 +102,12 @@ mod tests {
         fs::create_dir(&killed).unwrap();
         fs::write(killed.join(LOCK), "").unwrap();
         age(&killed);
+        let killed_early = base.path().join("process-killed-early");
+        fs::create_dir(&killed_early).unwrap();
+        age(&killed_early);
 
         Roots::open(base.path()).unwrap();
-        assert!(living.directory.path().exists() && !killed.exists());
+        assert!(living.directory.path().exists());
+        assert!(!killed.exists() && !killed_early.exists());
     }
 }

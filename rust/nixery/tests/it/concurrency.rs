@@ -2,29 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Server, Setup, debian, digest_of, fixtures, get, head, request};
-
-/// A builder that counts its calls.
-const COUNTING: &str = r#"
-[ "$1" = --version ] || echo call >> "$STATE_DIRECTORY/calls"
-exec "$REAL_BUILDER" "$@"
-"#;
-
-fn calls(server: &Server) -> usize {
-    fs::read_to_string(server.state.path().join("calls")).map_or(0, |text| text.lines().count())
-}
-
-/// Waits until something has happened.
-fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !happened() {
-        assert!(start.elapsed() < Duration::from_mins(2), "{what} doesn't happen");
-        thread::sleep(Duration::from_millis(10));
-    }
-}
+use crate::harness::{
+    COUNTING, Server, Setup, calls, debian, digest_of, fixtures, get, head, request, wait_until,
+};
 
 #[test]
 fn fifty_clients_of_a_cold_image_run_nix_once() {
@@ -50,8 +34,6 @@ fn fifty_clients_of_a_cold_image_run_nix_once() {
 
 #[test]
 fn a_build_goes_on_when_its_client_leaves() {
-    use std::io::Write;
-
     let slow = format!("sleep 2\n{COUNTING}");
     let server = Setup::new(fixtures()).builder(&slow).start();
     let mut stream = std::net::TcpStream::connect(&server.address).unwrap();
@@ -84,15 +66,12 @@ fn known_images_are_served_while_others_are_built_and_too_many_are_refused() {
         server.log().iter().any(|entry| entry["message"] == "waiting for ever")
     });
     let waiting = ask("hanging/two");
-    wait_until("the refusal", || {
-        let refused = server.get("/v2/hanging/three/manifests/latest");
-        if refused.status != 429 {
-            return false;
-        }
-        assert_eq!(refused.error().0, "TOOMANYREQUESTS");
-        assert!(refused.header("retry-after").parse::<u32>().unwrap() > 0);
-        true
+    wait_until("the waiting", || {
+        server.log().iter().any(|entry| entry["message"] == "waiting for other builds")
     });
+    let refused = server.get("/v2/hanging/three/manifests/latest");
+    assert_eq!((refused.status, refused.error().0.as_str()), (429, "TOOMANYREQUESTS"));
+    assert!(refused.header("retry-after").parse::<u32>().unwrap() > 0);
 
     let start = Instant::now();
     assert_eq!(server.get("/v2/").status, 200);
@@ -108,7 +87,20 @@ fn known_images_are_served_while_others_are_built_and_too_many_are_refused() {
         let response = client.join().unwrap();
         assert_eq!((response.status, response.error().0.as_str()), (503, "UNAVAILABLE"));
     }
-    wait_until("the end of the build's processes", || !is_running("sleep 98765"));
+    wait_until("the end of the build's processes", || !is_running("sleep 86391"));
+}
+
+#[test]
+fn a_build_without_clients_is_ended_with_the_server() {
+    let mut server = Setup::new(fixtures()).start();
+    let mut stream = std::net::TcpStream::connect(&server.address).unwrap();
+    write!(stream, "GET /v2/hanging-3/manifests/latest HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    wait_until("the build", || is_running("sleep 86393"));
+    drop(stream);
+    assert!(server.terminate().success());
+    wait_until("the end of the build's processes", || !is_running("sleep 86393"));
+    let roots = fs::read_dir(server.state.path().join("roots")).unwrap();
+    assert_eq!(roots.count(), 0, "roots are removed");
 }
 
 /// The Go program rewrote a manifest in place on each request by tag: requests

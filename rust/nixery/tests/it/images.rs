@@ -63,7 +63,7 @@ fn both_formats_are_the_same_image() {
     assert!(oci["config"].get("Cmd").is_none());
 
     let root = unpacked.path().join("root");
-    let link = fs::read_link(root.join("bin/three")).unwrap();
+    let link = fs::read_link(root.join("bin/three-1.0")).unwrap();
     assert!(link.starts_with("/nix/store"), "{link:?}");
     let inside = root.join(link.strip_prefix("/").unwrap());
     assert!(fs::read_to_string(&inside).unwrap().contains("echo three"));

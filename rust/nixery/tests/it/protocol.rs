@@ -112,9 +112,9 @@ const TABLE: &[Case] = &[
     case("GET", "/v2/one/blobs/{layer}", 206)
         .with(&[("Range", "bytes=-10")])
         .answers(&[("content-length", "10")]),
-    case("HEAD", "/v2/one/blobs/{layer}", 206)
+    case("HEAD", "/v2/one/blobs/{layer}", 200)
         .with(&[("Range", "bytes=0-0")])
-        .answers(&[("content-length", "1")]),
+        .answers(&[("content-length", "{size}")]),
     case("GET", "/v2/one/blobs/{layer}", 206)
         .with(&[("Range", "bytes=0-0"), ("If-Range", "\"{layer}\"")])
         .answers(&[("content-length", "1")]),

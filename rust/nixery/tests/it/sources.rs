@@ -1,10 +1,12 @@
 //! Package sets in git repositories and in directories.
 
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::harness::{Server, Setup, Source, git};
+use crate::harness::{COUNTING, Server, Setup, Source, calls, git};
 
 /// A package set of a few packages, whose content is `version`.
 fn package_set(version: &str) -> String {
@@ -78,9 +80,15 @@ fn a_directory_is_read_anew_when_it_changes() {
         fs::write(directory.path().join("default.nix"), package_set(version)).unwrap();
     };
     write("before");
-    let server = Setup::new(Source::Path(directory.path().to_owned())).start();
+    let source = Source::Path(directory.path().to_owned());
+    let server = Setup::new(source).builder(COUNTING).start();
     assert!(config(&server, "latest")["history"].to_string().contains("thing-before"));
+    assert_eq!(calls(&server), 1);
+    let head = crate::harness::head(&server.address, "/v2/thing/manifests/latest");
+    assert_eq!((head.status, calls(&server)), (200, 1), "a GET after a HEAD runs Nix only once");
     write("after");
+    // That much time a client may take between HEAD and GET.
+    thread::sleep(Duration::from_secs(6));
     assert!(config(&server, "latest")["history"].to_string().contains("thing-after"));
 
     let response = server.get("/v2/thing/manifests/v2");

@@ -69,11 +69,10 @@ fn try_request(
 ) -> std::io::Result<Response> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
-    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n")?;
     for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
+        write!(stream, "{name}: {value}\r\n")?;
     }
-    stream.write_all(text.as_bytes())?;
     stream.write_all(b"\r\n")?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;

@@ -1,5 +1,9 @@
 //! What the tests share: packages, a server, a client.
 
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
 mod client;
 mod packages;
 mod server;
@@ -7,3 +11,23 @@ mod server;
 pub(crate) use client::{Response, digest_of, get, head, request, run};
 pub(crate) use packages::{Source, debian, fixtures, git, nix_config};
 pub(crate) use server::{Server, Setup};
+
+/// Waits until something has happened.
+pub(crate) fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !happened() {
+        assert!(start.elapsed() < Duration::from_mins(1), "{what} doesn't happen");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A builder that counts its calls.
+pub(crate) const COUNTING: &str = r#"
+[ "$1" = --version ] || echo call >> "$STATE_DIRECTORY/calls"
+exec "$REAL_BUILDER" "$@"
+"#;
+
+/// How often the counting builder was called.
+pub(crate) fn calls(server: &Server) -> usize {
+    fs::read_to_string(server.state.path().join("calls")).map_or(0, |text| text.lines().count())
+}

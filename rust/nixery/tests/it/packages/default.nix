@@ -49,8 +49,17 @@ rec {
     one
     two
   ];
+  # One for each test that needs one: Nix builds a derivation only once at a time.
   hanging = package "hanging-1.0" ''
     echo waiting for ever
-    sleep 98765
+    sleep 86391
+  '';
+  hanging-2 = package "hanging-2.0" ''
+    echo waiting for ever
+    sleep 86392
+  '';
+  hanging-3 = package "hanging-3.0" ''
+    echo waiting for ever
+    sleep 86393
   '';
 }
