@@ -33,8 +33,7 @@ for argument; do
     --all) suites+=("${all[@]}" nix-versions) ;;
     *)
       if [[ " ${all[*]} nix-versions " != *" $argument "* ]]; then
-        say "error: there is no suite $argument"
-        usage_of "${BASH_SOURCE[0]}" >&2
+        say "error: there is no suite $argument; see --help"
         exit 64
       fi
       suites+=("$argument")

@@ -27,8 +27,7 @@ set -uo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 refuse() {
-  say "error: $1"
-  usage_of "${BASH_SOURCE[0]}" >&2
+  say "error: $1; see --help"
   exit 64
 }
 
@@ -52,10 +51,12 @@ while (($#)); do
 done
 [[ -z ${PORT-} || $PORT =~ ^[1-9][0-9]*$ ]] || refuse "PORT is not the number of a port: $PORT"
 
-server='' dockerd='' work=''
+server='' dockerd='' work='' client='' remove=()
 # shellcheck disable=SC2317 # called by the trap
 clean_up() {
   trap '' INT TERM HUP
+  if ((${#remove[@]})); then "${remove[@]}" >/dev/null 2>&1; fi
+  if [[ -n $client ]]; then end "$client"; fi
   if [[ -n $dockerd ]]; then end "$dockerd"; fi
   if [[ -n $server ]]; then end "$server"; fi
   if [[ -n $work ]]; then remove_tree "$work"; fi
@@ -110,6 +111,16 @@ choose_source() {
 
 # --- Clients ---------------------------------------------------------------------------
 
+# attend COMMAND…: runs it, and heeds signals at once rather than when it ends.
+attend() {
+  local status=0
+  "$@" <&0 &
+  client=$!
+  wait "$client" || status=$?
+  client=''
+  return "$status"
+}
+
 # Each pulls $name and runs the command: it sets $status and succeeds, or it
 # fails because it can't be used here.
 
@@ -117,7 +128,7 @@ choose_source() {
 pull_failed() {
   local tag=latest
   if [[ $image == *:* ]]; then tag=${image#*:}; fi
-  curl -fsS --noproxy '*' -o /dev/null "http://localhost:$port/v2/${image%%:*}/manifests/$tag" \
+  curl -fs --noproxy '*' -o /dev/null "http://localhost:$port/v2/${image%%:*}/manifests/$tag" \
     || die "$1 could not pull $name"
   say "$1 can't be used here"
   return 1
@@ -132,32 +143,34 @@ with_docker() {
       return 1
     fi
   fi
-  docker pull "$name" >&2 || pull_failed docker || return
+  attend docker pull "$name" >&2 || pull_failed docker || return
   status=0
-  docker run --rm "${terminal[@]}" --network host "$name" "${command[@]}" || status=$?
+  remove=(docker rm --force "$container")
+  attend docker run --rm --name "$container" "${terminal[@]}" --network host "$name" "${command[@]}" || status=$?
 }
 
 with_podman() {
-  local podman=(podman) container
+  local podman=(podman)
   # Root gets a storage of its own, that others need not clean up.
   if ((EUID == 0)); then podman_below "$work/podman"; fi
   "${podman[@]}" info >/dev/null 2>&1 || return
-  "${podman[@]}" pull --tls-verify=false "$name" >&2 || pull_failed podman || return
-  container=$("${podman[@]}" create --rm "${terminal[@]}" --network host "${podman_limits[@]}" "$name" "${command[@]}") || return
+  attend "${podman[@]}" pull --tls-verify=false "$name" >&2 || pull_failed podman || return
+  remove=("${podman[@]}" rm --force --time 0 "$container")
+  "${podman[@]}" create --rm --name "$container" "${terminal[@]}" --network host "${podman_limits[@]}" \
+    "$name" "${command[@]}" >/dev/null || return
   # Unlike run, this tells a container that can't be started from a command that fails.
   if ! "${podman[@]}" init "$container" >/dev/null; then
-    "${podman[@]}" rm -f "$container" >/dev/null 2>&1
     say "podman can't run containers here"
     return 1
   fi
   status=0
-  "${podman[@]}" start --attach "${terminal[@]:0:1}" "$container" || status=$?
+  attend "${podman[@]}" start --attach "${terminal[0]}" "$container" || status=$?
 }
 
 # skopeo runs nothing: the image is unpacked, and entered by chroot.
 with_skopeo() {
   local directory=$work/image root=$work/root config layer environment enter namespaces=(unshare --mount)
-  skopeo copy --src-tls-verify=false "docker://$name" "dir:$directory" >&2 || pull_failed skopeo || return
+  attend skopeo copy --src-tls-verify=false "docker://$name" "dir:$directory" >&2 || pull_failed skopeo || return
   mkdir "$root"
   while read -r layer; do
     tar -xpzf "$directory/${layer#*:}" -C "$root" || die "a layer of $name could not be unpacked"
@@ -174,20 +187,20 @@ with_skopeo() {
   if "${namespaces[@]}" true 2>/dev/null; then
     mkdir -p "$root"/{proc,dev}
     # shellcheck disable=SC2016 # expanded inside
-    "${namespaces[@]}" bash -c 'mount --rbind /proc "$0/proc"; mount --rbind /dev "$0/dev"; cd /; exec "$@"' \
+    attend "${namespaces[@]}" bash -c 'mount --rbind /proc "$0/proc"; mount --rbind /dev "$0/dev"; cd /; exec "$@"' \
       "$root" "${enter[@]}" || status=$?
   elif ((EUID == 0)); then
     # Some machines let root change its root, but mount nothing.
     mkdir -p "$root/dev"
     mknod -m 666 "$root/dev/null" c 1 3 && mknod -m 666 "$root/dev/urandom" c 1 9
-    (cd / && exec "${enter[@]}") || status=$?
+    cd / && attend "${enter[@]}" || status=$?
   else
     return 1
   fi
 }
 
 run_image() {
-  local terminal=(-i)
+  local terminal=(-i) container=nixery-try-$$
   if [[ -t 0 && -t 1 ]]; then terminal=(-i -t); fi
   if has docker && with_docker; then return; fi
   if has podman && with_podman; then return; fi
@@ -233,7 +246,7 @@ Nixery serves on port $port. In another terminal, one of:
 
   docker run --rm -it localhost:$port/shell/git/jq bash
   podman run --rm -it --tls-verify=false localhost:$port/shell/git/jq bash
-  skopeo copy --src-tls-verify=false docker://localhost:$port/shell/git/jq oci:image
+  attend skopeo copy --src-tls-verify=false docker://localhost:$port/shell/git/jq oci:image
 
 Ctrl-C ends it.
 
