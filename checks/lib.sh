@@ -228,7 +228,8 @@ server_is_ready() { curl -fsS --noproxy '*' "http://localhost:$1/readyz"; }
 start_dockerd() {
   mkdir -p "$1"
   echo '{}' >"$1/daemon.json"
-  dockerd --config-file "$1/daemon.json" --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" \
+  # In a session of its own: at Ctrl-C, containers are removed before it ends.
+  setsid dockerd --config-file "$1/daemon.json" --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" \
     --host "unix://$1/socket" --bridge none --iptables=false --ip6tables=false </dev/null >"$1/log" 2>&1 &
   dockerd=$!
   export DOCKER_HOST=unix://$1/socket
