@@ -187,14 +187,13 @@ fn is_in_store(path: &Path) -> bool {
         && object.to_str().is_some_and(|path| StorePath::new(path).is_ok())
 }
 
-/// Cuts `user:password@` out of a URL.
-pub(crate) fn without_credentials(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let authority = rest.split('/').next().unwrap_or_default();
-    match authority.rsplit_once('@') {
-        Some((credentials, _)) => format!("{scheme}://{}", &rest[credentials.len() + 1..]),
-        None => url.to_owned(),
-    }
+/// `text` without the user names and passwords of the URLs in it, such as what
+/// Git and Nix say: they name the URLs that they were given in full.
+pub(crate) fn without_credentials(text: &str) -> String {
+    #[expect(clippy::unwrap_used, reason = "the expression is constant, and tested")]
+    static CREDENTIALS: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r#"([A-Za-z][A-Za-z0-9+.-]*://)[^/ \t\r\n@'"]*@"#).unwrap());
+    CREDENTIALS.replace_all(text, "$1").into_owned()
 }
 
 #[cfg(test)]
@@ -261,13 +260,16 @@ mod tests {
 
     #[test]
     fn credentials_are_not_shown() {
-        for (url, shown) in [
+        for (text, shown) in [
             ("https://user:secret@example.org/a@b", "https://example.org/a@b"),
             ("https://example.org/a@b", "https://example.org/a@b"),
             ("git@example.org:pkgs.git", "git@example.org:pkgs.git"),
             ("/srv/pkgs", "/srv/pkgs"),
+            ("in https://me:secret@host/a@b: no", "in https://host/a@b: no"),
+            ("'git+ssh://git@host/x' 'http://u:p@h'", "'git+ssh://host/x' 'http://h'"),
+            ("https://host/a and b@c", "https://host/a and b@c"),
         ] {
-            assert_eq!(without_credentials(url), shown);
+            assert_eq!(without_credentials(text), shown);
         }
     }
 }

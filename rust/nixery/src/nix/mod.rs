@@ -6,7 +6,6 @@
 mod log;
 mod process;
 mod protocol;
-mod redact;
 mod roots;
 
 use std::path::Path;
@@ -21,10 +20,9 @@ pub use roots::{BuildRoots, Roots};
 
 use crate::image::{ALWAYS, ImageSpec};
 use crate::layers::Closure;
-use crate::source::SourceAt;
+use crate::source::{SourceAt, without_credentials};
 use process::{Output, ProcessError};
 use protocol::{Problem, Reply, Request};
-use redact::without_credentials;
 
 /// The builder's name on PATH.
 const PROGRAM: &str = "nixery-prepare-image";
@@ -205,7 +203,7 @@ fn request(spec: &ImageSpec, source: &SourceAt, roots: &Path) -> Vec<u8> {
 
 impl From<Problem> for NixError {
     fn from(problem: Problem) -> Self {
-        let redact = |text: String| without_credentials(&text).into_owned();
+        let redact = |text: String| without_credentials(&text);
         match problem {
             Problem::NotFound { packages } => Self::PackagesNotFound { packages },
             Problem::NotAPackage { name, reason } => Self::NotAPackage { name, reason },
