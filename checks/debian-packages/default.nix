@@ -44,8 +44,7 @@ let
     in
     set
     // {
-      ${first} =
-        if path == [ first ] then package else nested // { ${elemAt path 1} = package; };
+      ${first} = if path == [ first ] then package else nested // { ${elemAt path 1} = package; };
     };
 in
 import ./faults.nix // { inherit system; } // foldl' add { } rows

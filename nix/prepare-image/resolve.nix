@@ -102,7 +102,10 @@ let
   findKey =
     values: component:
     let
-      spellings = [ component ] ++ (if match "[0-9].*" component != null then [ "_${component}" ] else [ ]);
+      spellings = [
+        component
+      ]
+      ++ (if match "[0-9].*" component != null then [ "_${component}" ] else [ ]);
       exact = filter (name: hasAttr name values) spellings;
       cased = concatLists (map (name: inOtherCase name (attrNames values)) spellings);
     in
