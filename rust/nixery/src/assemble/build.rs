@@ -29,7 +29,7 @@ impl Inner {
         tracing::info!(image = %name, "preparing packages");
         let prepared =
             Arc::new(self.builder.prepare(name.as_str(), &request.spec, &request.source).await?);
-        let groups = self.group(&prepared)?;
+        let groups = self.group(&prepared).await?;
         tracing::info!(
             image = %name,
             store_paths = prepared.closure.len(),
@@ -43,9 +43,14 @@ impl Inner {
         Ok(image)
     }
 
-    fn group(&self, prepared: &Prepared) -> Result<Vec<Layer>, AssembleError> {
-        let roots = package_paths(prepared);
-        Ok(group(&prepared.closure, &roots, &self.popularity, self.limits.max_layers)?)
+    /// Large closures take tens of milliseconds, which others shall not wait for.
+    async fn group(&self, prepared: &Arc<Prepared>) -> Result<Vec<Layer>, AssembleError> {
+        let (prepared, popularity) = (Arc::clone(prepared), Arc::clone(&self.popularity));
+        let budget = self.limits.max_layers;
+        let work = spawn_blocking(move || {
+            group(&prepared.closure, &package_paths(&prepared), &popularity, budget)
+        });
+        Ok(work.await.map_err(|_| AssembleError::Crashed)??)
     }
 
     /// Packs all layers, the root file system on top of the others.

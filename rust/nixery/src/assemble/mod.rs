@@ -7,6 +7,7 @@ mod build;
 mod environment;
 mod error;
 mod flights;
+mod image;
 mod known;
 mod packing;
 
@@ -14,17 +15,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 pub use error::{AssembleError, Failure};
+pub use image::{Image, StoredManifest};
 pub use packing::Packer;
 
 use crate::cache::{ManifestInputs, ManifestRecord, Records, manifest_key};
 use crate::image::{ImageName, ImageSpec};
 use crate::layers::Popularity;
 use crate::nix::Builder;
-use crate::oci::{Descriptor, Digest, Format, Manifest};
+use crate::oci::{Digest, Format, Manifest};
 use crate::source::SourceAt;
 use crate::storage::{RecordKey, Storage, StorageError};
 use flights::{Flights, Outcome};
@@ -66,26 +67,6 @@ pub struct ImageRequest {
     pub source: SourceAt,
 }
 
-/// The manifests of an image, one in each format.
-#[derive(Clone, Debug)]
-pub struct Image {
-    manifests: Vec<Arc<StoredManifest>>,
-}
-
-/// A manifest that is in the storage.
-#[derive(Debug)]
-pub struct StoredManifest {
-    /// Its digest.
-    pub digest: Digest,
-    /// Its digest as the text that headers want.
-    pub digest_text: String,
-    /// Its format.
-    pub format: Format,
-    /// The document.
-    pub content: Bytes,
-    blobs: Vec<Descriptor>,
-}
-
 /// Makes images.
 #[derive(Clone, Debug)]
 pub struct Assembler(Arc<Inner>);
@@ -96,7 +77,7 @@ struct Inner {
     records: Records,
     builder: Builder,
     packer: Packer,
-    popularity: Popularity,
+    popularity: Arc<Popularity>,
     popularity_digest: Digest,
     limits: Limits,
     known: Known,
@@ -120,7 +101,7 @@ impl Assembler {
             storage,
             builder,
             packer,
-            popularity,
+            popularity: Arc::new(popularity),
             popularity_digest,
             builds: Semaphore::new(limits.max_builds),
             limits,
@@ -178,40 +159,6 @@ impl Assembler {
     /// once more before they are handed out again.
     pub fn blob_is_missing(&self) {
         self.0.known.doubt();
-    }
-}
-
-impl Image {
-    /// The manifest in a format.
-    pub fn manifest(&self, format: Format) -> Option<&Arc<StoredManifest>> {
-        self.manifests.iter().find(|manifest| manifest.format == format)
-    }
-
-    /// Every blob that a client may ask for after the manifests, and they too.
-    fn blobs(&self) -> Vec<Descriptor> {
-        let mut blobs: Vec<Descriptor> =
-            self.manifests.iter().flat_map(|manifest| manifest.blobs.iter().copied()).collect();
-        blobs.extend(self.manifests.iter().map(|manifest| manifest.descriptor()));
-        blobs.sort_by_key(|blob| blob.digest);
-        blobs.dedup();
-        blobs
-    }
-}
-
-impl StoredManifest {
-    fn new(manifest: Manifest) -> Self {
-        let digest = Digest::of(&manifest.content);
-        Self {
-            digest,
-            digest_text: digest.to_string(),
-            format: manifest.format,
-            blobs: manifest.blobs(),
-            content: manifest.content.into(),
-        }
-    }
-
-    fn descriptor(&self) -> Descriptor {
-        Descriptor { digest: self.digest, size: self.content.len() as u64 }
     }
 }
 
