@@ -382,6 +382,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn damage_is_found_also_under_the_old_time() {
+        let (directory, storage) = storage();
+        let digest = storage.put_blob(b"content").await.unwrap();
+        let path = directory.path().join(BLOBS).join(digest.hex());
+        let file = File::options().write(true).open(&path).unwrap();
+        let modified = file.metadata().unwrap().modified().unwrap();
+        // Longer than what some kernels' clocks for files take for one moment.
+        std::thread::sleep(Duration::from_millis(20));
+        (&file).write_all(b"CONTENT").unwrap();
+        file.set_modified(modified).unwrap();
+        assert!(storage.open_blob(&digest).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
     async fn an_abandoned_writer_leaves_nothing() {
         let (directory, storage) = storage();
         let mut writer = storage.create_blob().unwrap();

@@ -20,13 +20,14 @@ const CAPACITY: usize = 100_000;
 pub(super) struct Verified(Mutex<HashMap<Digest, Stamp>>);
 
 /// Identity of a file's content. Changes when the file is replaced, cut or
-/// written to.
+/// written to: the time is that of the last change of anything about the file,
+/// which, unlike that of the last write, programs can't set back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     device: u64,
     inode: u64,
     size: u64,
-    modified: (i64, i64),
+    changed: (i64, i64),
 }
 
 impl Stamp {
@@ -35,7 +36,7 @@ impl Stamp {
             device: metadata.dev(),
             inode: metadata.ino(),
             size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
     }
 
