@@ -28,14 +28,13 @@ usage_of() { sed -n '2,/^$/s/^# \{0,1\}//p' "$1"; }
 as_root() {
   if ((EUID == 0)); then
     "$@"
-  elif ! has sudo; then
-    die "not root, and there is no sudo; as root, run: $*"
   elif [[ -t 0 ]]; then
     sudo "$@"
   else
     sudo -n "$@" # nobody is there to type a password
   fi
 }
+may_be_root() { ((EUID == 0)) || has sudo; }
 
 # package_of PROGRAM: the Debian package that it is in.
 package_of() {
@@ -54,6 +53,8 @@ package_of() {
   esac
 }
 
+packages_of() { for program; do package_of "$program"; done | tr ' ' '\n' | sort -u; }
+
 # lacks PROGRAM: whether it is missing, or here but of no use.
 lacks() {
   case $1 in
@@ -71,11 +72,12 @@ need() {
   done
   ((${#missing[@]})) || return 0
   has apt-get || die "please install what is missing: ${missing[*]} (there is no apt here to do it with)"
+  may_be_root || die "please install what is missing, as root (there is no sudo): apt-get install $(packages_of "${missing[@]}" | xargs)"
 
   local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300)
   say "missing: ${missing[*]}; reading apt's package lists"
   as_root "${apt[@]}" update >&2 || say "apt-get update failed; trying with the lists that are here"
-  read -r -a wanted <<<"$(for program in "${missing[@]}"; do package_of "$program"; done | sort -u | tr '\n' ' ')"
+  mapfile -t wanted < <(packages_of "${missing[@]}")
   say "installing ${wanted[*]}"
   as_root "${apt[@]}" install --no-install-recommends "${wanted[@]}" >&2 \
     || die "apt-get could not install ${wanted[*]}"
@@ -126,6 +128,7 @@ need_store() {
   if [[ -n ${NIX_REMOTE-}${NIX_STORE_DIR-} || -w /nix/store || -S /nix/var/nix/daemon-socket/socket ]]; then return; fi
   if ((EUID == 0)); then return; fi # Nix makes it
   [[ ! -e /nix ]] || die "/nix belongs to another user, and no Nix daemon runs: run this as root, or start the daemon"
+  may_be_root || die "there is no /nix yet; please make it, as root: install -d -o $EUID /nix"
   say "making /nix, for user $EUID"
   as_root install -d -m 755 -o "$EUID" /nix
 }

@@ -205,8 +205,8 @@ run_image() {
   if has docker && with_docker; then return; fi
   if has podman && with_podman; then return; fi
   if has skopeo && with_skopeo; then return; fi
-  # podman needs no daemon, and skopeo next to nothing.
-  if ! has podman && need podman && with_podman; then return; fi
+  # podman needs no daemon, and with runc any kind of cgroups; skopeo next to nothing.
+  if ! has podman && need podman runc && with_podman; then return; fi
   if ! has skopeo && need skopeo && with_skopeo; then return; fi
   die "neither docker nor podman nor skopeo and chroot can run a container here"
 }
