@@ -22,7 +22,7 @@ const VERSION: u32 = 1;
 pub struct KeyBuilder(Sha256);
 
 impl KeyBuilder {
-    /// A key for records of `kind`; `level` is that of compression.
+    /// A key for records of `kind` about `purpose`.
     fn new(kind: RecordKind, purpose: &str) -> Self {
         let mut hasher = Self(Sha256::new());
         hasher.field(format!("{kind:?}")).field(VERSION.to_string()).field(purpose);

@@ -55,6 +55,11 @@ impl StoredManifest {
         }
     }
 
+    /// Whether a client that has this manifest asks for that blob.
+    pub(super) fn needs(&self, digest: &Digest) -> bool {
+        self.digest == *digest || self.blobs.iter().any(|blob| blob.digest == *digest)
+    }
+
     pub(super) fn descriptor(&self) -> Descriptor {
         Descriptor { digest: self.digest, size: self.content.len() as u64 }
     }

@@ -106,8 +106,13 @@ impl Known {
         self.doubts.load(Ordering::Acquire)
     }
 
-    /// Makes every image be checked before it is handed out again.
-    pub(super) fn doubt(&self) {
-        self.doubts.fetch_add(1, Ordering::AcqRel);
+    /// Makes every image be checked before it is handed out again, if any is
+    /// known that needs the blob. Without that condition, whoever asks for made-up
+    /// digests could have everything checked all the time.
+    pub(super) fn doubt(&self, digest: &Digest) {
+        let needs_it = |known: &KnownImage| known.image.manifests.iter().any(|m| m.needs(digest));
+        if self.images.iter().any(|(_, known)| needs_it(&known)) {
+            self.doubts.fetch_add(1, Ordering::AcqRel);
+        }
     }
 }

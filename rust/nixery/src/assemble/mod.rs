@@ -157,8 +157,8 @@ impl Assembler {
 
     /// Says that a blob was asked for which is not there: images are checked
     /// once more before they are handed out again.
-    pub fn blob_is_missing(&self) {
-        self.0.known.doubt();
+    pub fn blob_is_missing(&self, digest: &Digest) {
+        self.0.known.doubt(digest);
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) async fn serve(
     let opened = shared.registry.storage.open_blob(digest).await;
     let blob = opened.map_err(|error| Failure::logged("a blob", error.into()))?;
     let Some(blob) = blob else {
-        shared.registry.assembler.blob_is_missing();
+        shared.registry.assembler.blob_is_missing(digest);
         return Err(ApiError::BlobUnknown(*digest));
     };
     let text = digest.to_string();

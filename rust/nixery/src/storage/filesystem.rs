@@ -4,13 +4,12 @@
 //! renamed, so that under its name there is either all of it or nothing. A
 //! file's media type isn't stored: what asks for a blob knows it.
 
-use std::ffi::OsStr;
-use std::fs::{self, File, Permissions};
+mod temporary;
+
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,16 +21,10 @@ use super::blob::open_now;
 use super::verified::{Stamp, Verified, hash};
 use super::{Blob, BlobWriter, ReadNow, RecordKey, RecordKind, Storage, StorageError};
 use crate::oci::Digest;
+use temporary::{create_temporary, persist, remove_abandoned};
 
 /// The directory of blobs.
 const BLOBS: &str = "layers";
-
-/// How names of unfinished files begin.
-const TEMPORARY: &str = ".tmp-";
-
-/// Unfinished files younger than this are left alone at start: their writer
-/// may not have locked them yet.
-const TEMPORARY_AGE: Duration = Duration::from_mins(1);
 
 /// Files hashed at the same time.
 const HASHERS: usize = 2;
@@ -251,31 +244,6 @@ impl BlobWriter for Writer {
     }
 }
 
-/// A new file in `directory`, locked while it is open so that another process
-/// which starts meanwhile doesn't take it for abandoned.
-fn create_temporary(directory: &Path) -> Result<NamedTempFile, StorageError> {
-    let file = tempfile::Builder::new()
-        .prefix(TEMPORARY)
-        .permissions(Permissions::from_mode(0o644))
-        .tempfile_in(directory)
-        .map_err(StorageError::io("create a file in", directory))?;
-    // Where locks aren't supported, nobody takes it for abandoned either.
-    let _ = file.as_file().try_lock();
-    Ok(file)
-}
-
-/// Makes `file` durable and gives it its name.
-fn persist(file: NamedTempFile, path: &Path) -> Result<File, StorageError> {
-    file.as_file().sync_all().map_err(StorageError::io("sync", path))?;
-    let file =
-        file.persist(path).map_err(|error| StorageError::io("rename to", path)(error.error))?;
-    let directory = path.parent().unwrap_or(path);
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(StorageError::io("sync", directory))?;
-    Ok(file)
-}
-
 /// Whether the file system below `directory` tells what it has in memory from what
 /// must come from elsewhere. Those that can't, such as a network's, are asked only
 /// where it doesn't matter how long they take to answer.
@@ -287,31 +255,6 @@ fn tells_cached(directory: &Path) -> bool {
         blob.read_now(&mut [0; 6], 0).ok()
     };
     matches!(ask(), Some(ReadNow::Read(_)))
-}
-
-/// Removes unfinished files that no living process has locked.
-fn remove_abandoned(directory: &Path) -> io::Result<()> {
-    let now = SystemTime::now();
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if !is_temporary(&entry.file_name()) {
-            continue;
-        }
-        // Any of these fails where another process has just finished the file.
-        let Ok(modified) = entry.metadata().and_then(|metadata| metadata.modified()) else {
-            continue;
-        };
-        let old = now.duration_since(modified).is_ok_and(|age| age > TEMPORARY_AGE);
-        let Ok(file) = File::open(entry.path()) else { continue };
-        if old && file.try_lock().is_ok() {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-    Ok(())
-}
-
-fn is_temporary(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes())
 }
 
 /// Runs what may wait for the disk on a thread for that.
@@ -329,121 +272,4 @@ async fn blocking<T: Send + 'static>(
 }
 
 #[cfg(test)]
-mod tests {
-    use tempfile::TempDir;
-
-    use super::*;
-
-    fn storage() -> (TempDir, Filesystem) {
-        let directory = TempDir::new().unwrap();
-        let storage = Filesystem::open(directory.path()).unwrap();
-        (directory, storage)
-    }
-
-    fn files(directory: &TempDir) -> usize {
-        fs::read_dir(directory.path().join(BLOBS)).unwrap().count()
-    }
-
-    #[tokio::test]
-    async fn keeps_the_contract() {
-        let (_directory, storage) = storage();
-        super::super::contract::check(Arc::new(storage)).await;
-    }
-
-    #[tokio::test]
-    async fn keeps_the_contract_where_opening_must_be_waited_for() {
-        let (_directory, mut storage) = storage();
-        Arc::get_mut(&mut storage.shared).unwrap().tells_cached = false;
-        super::super::contract::check(Arc::new(storage)).await;
-    }
-
-    #[tokio::test]
-    async fn what_was_stored_is_there_for_another_process() {
-        let (directory, storage) = storage();
-        let digest = storage.put_blob(b"content").await.unwrap();
-        let again = Filesystem::open(directory.path()).unwrap();
-        let blob = again.open_blob(&digest).await.unwrap().unwrap();
-        assert_eq!(blob.read_all(100).unwrap().unwrap(), b"content");
-    }
-
-    /// The Go program answered 200 with what was left of such files.
-    #[tokio::test]
-    async fn a_blob_that_was_damaged_is_not_there() {
-        for damage in [&b""[..], b"conten", b"CONTENT", b"content and more"] {
-            let (directory, storage) = storage();
-            let digest = storage.put_blob(b"content").await.unwrap();
-            let path = directory.path().join(BLOBS).join(digest.hex());
-            fs::write(&path, damage).unwrap();
-            for storage in [storage, Filesystem::open(directory.path()).unwrap()] {
-                assert!(storage.open_blob(&digest).await.unwrap().is_none());
-            }
-            assert!(!path.exists(), "so that it can be made again");
-        }
-    }
-
-    #[tokio::test]
-    async fn damage_is_found_also_under_the_old_time() {
-        let (directory, storage) = storage();
-        let digest = storage.put_blob(b"content").await.unwrap();
-        let path = directory.path().join(BLOBS).join(digest.hex());
-        let file = File::options().write(true).open(&path).unwrap();
-        let modified = file.metadata().unwrap().modified().unwrap();
-        // Longer than what some kernels' clocks for files take for one moment.
-        std::thread::sleep(Duration::from_millis(20));
-        (&file).write_all(b"CONTENT").unwrap();
-        file.set_modified(modified).unwrap();
-        assert!(storage.open_blob(&digest).await.unwrap().is_none());
-    }
-
-    #[tokio::test]
-    async fn an_abandoned_writer_leaves_nothing() {
-        let (directory, storage) = storage();
-        let mut writer = storage.create_blob().unwrap();
-        writer.write_all(b"half").unwrap();
-        assert_eq!(files(&directory), 1);
-        drop(writer);
-        assert_eq!(files(&directory), 0);
-    }
-
-    #[tokio::test]
-    async fn what_a_killed_writer_left_is_removed_but_not_what_is_being_written() {
-        let (directory, storage) = storage();
-        let blobs = directory.path().join(BLOBS);
-        let old = SystemTime::now() - 2 * TEMPORARY_AGE;
-        let age = |name: &Path| File::options().write(true).open(name).unwrap().set_modified(old);
-        let left = blobs.join(".tmp-killed");
-        fs::write(&left, b"half").unwrap();
-        age(&left).unwrap();
-        let just_made = blobs.join(".tmp-young");
-        fs::write(&just_made, b"").unwrap();
-        let mut writer = storage.create_blob().unwrap();
-        writer.write_all(b"con").unwrap();
-        for entry in fs::read_dir(&blobs).unwrap() {
-            let path = entry.unwrap().path();
-            if path != just_made {
-                age(&path).unwrap();
-            }
-        }
-
-        Filesystem::open(directory.path()).unwrap();
-        assert!(!left.exists() && just_made.exists());
-        writer.write_all(b"tent").unwrap();
-        writer.commit(&Digest::of(b"content")).unwrap();
-        assert!(storage.open_blob(&Digest::of(b"content")).await.unwrap().is_some());
-    }
-
-    #[test]
-    fn a_place_that_cannot_be_used_is_named() {
-        let file = NamedTempFile::new().unwrap();
-        let error = Filesystem::open(&file.path().join("storage")).unwrap_err().to_string();
-        assert!(error.contains(file.path().to_str().unwrap()), "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_full_disk_is_told_from_other_failures() {
-        // Every write to this device fails with "no space left".
-        let mut full = File::options().write(true).open("/dev/full").unwrap();
-        let error = full.write_all(b"x").map_err(StorageError::io("write", "p")).unwrap_err();
-        assert!(matches!(error, StorageError::Full { .. }), "{error:?}");
-    }
-}
+mod tests;
