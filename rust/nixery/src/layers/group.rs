@@ -1,7 +1,7 @@
 //! Subtrees of the closure, grouped into as many layers as there is room for.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -67,9 +67,10 @@ pub enum GroupError {
 /// have to share a layer so that a few kilobytes of popular ones need not, and
 /// twice as many bytes are fetched again for the next package.
 ///
-/// The order is: highest rating first, shared layers last, ties by path. Some
-/// clients only reuse the layers that two images have in common at their start,
-/// and shared layers are the first to differ.
+/// The order is: highest rating first (without a popularity table, most
+/// referrers first), shared layers last, ties by path. Some clients only reuse
+/// the layers that two images have in common at their start, and shared layers
+/// are the first to differ.
 pub fn group(
     closure: &Closure,
     roots: &[StorePath],
@@ -97,13 +98,16 @@ pub fn group(
         .collect();
     sort(&mut layers);
 
+    let mut shared = Vec::new();
     if layers.len() > budget {
-        let shared = (budget / LAYERS_PER_SHARED_LAYER).max(1);
-        let rest = layers.split_off(budget - shared);
-        let mut rest = share(rest, shared);
-        sort(&mut rest);
-        layers.append(&mut rest);
+        let count = (budget / LAYERS_PER_SHARED_LAYER).max(1);
+        shared = share(layers.split_off(budget - count), count);
+        sort(&mut shared);
     }
+    if popularity.is_empty() {
+        sort_by_referrers(&mut layers, closure);
+    }
+    layers.append(&mut shared);
     for layer in &mut layers {
         layer.paths.sort_unstable();
     }
@@ -114,6 +118,21 @@ pub fn group(
 fn sort(layers: &mut [Layer]) {
     layers
         .sort_unstable_by(|a, b| (Reverse(a.rating), &a.roots).cmp(&(Reverse(b.rating), &b.roots)));
+}
+
+/// Most referrers first. Where nothing is known of the world outside the image,
+/// this tells what other images need too: size alone would put the largest
+/// package first, and no two images would have a beginning in common.
+fn sort_by_referrers(layers: &mut [Layer], closure: &Closure) {
+    let mut referrers: HashMap<&StorePath, usize> = HashMap::new();
+    for path in closure.nodes().iter().flat_map(|node| &node.references) {
+        *referrers.entry(path).or_default() += 1;
+    }
+    // Stable: what has as many referrers stays ordered by rating.
+    layers.sort_by_key(|layer| {
+        let of = |root| referrers.get(root).copied().unwrap_or_default();
+        Reverse(layer.roots.first().map_or(0, of))
+    });
 }
 
 /// Puts `layers`, highest rating first, together in at most `count` layers.

@@ -284,3 +284,25 @@ fn long_chains_and_circles_are_grouped() {
     let circle = group(&chain(Some(0)), &[name(5)], &Popularity::empty(), 94).unwrap();
     assert_eq!(circle.iter().map(|layer| layer.paths.len()).collect::<Vec<_>>(), [LEN]);
 }
+
+/// Docker's classic storage reuses only what two images have in common at their
+/// start. By size, a large package would come first, and nothing be reused.
+#[test]
+fn without_a_table_what_others_need_comes_first() {
+    let base = [
+        node("libc-1", 5_000_000, &[]),
+        node("shell-1", 1_000_000, &["libc-1"]),
+        node("tools-1", 2_000_000, &["libc-1", "shell-1"]),
+    ];
+    let large = node("large-1", 9_000_000, &["libc-1", "shell-1"]);
+    let order = |nodes: &[ClosureNode], roots: &[&str]| -> Vec<Vec<StorePath>> {
+        let closure = Closure::new(nodes.to_vec()).unwrap();
+        let roots: Vec<StorePath> = roots.iter().map(|root| path(root)).collect();
+        let layers = group(&closure, &roots, &Popularity::empty(), 94).unwrap();
+        layers.into_iter().map(|layer| layer.paths).collect()
+    };
+    let small = order(&base, &["shell-1", "tools-1"]);
+    let with_large = order(&[&base[..], &[large]].concat(), &["shell-1", "tools-1", "large-1"]);
+    assert_eq!(small[..2], with_large[..2], "libc and the shell");
+    assert_eq!(small[0], [path("libc-1")]);
+}
