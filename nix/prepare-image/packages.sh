@@ -175,9 +175,15 @@ report_refused() {
   if ((status == 0)); then
     fail_evaluation 1 "$name" "$name failed once to evaluate, and then did not"
   fi
-  words=$(nix_words "$status")
+  words=$(nix_words "$status" | without_remedies)
   fail refused "$words" \
     "$(jq -cn --arg name "$name" --arg reason "$(refusal_reason "$words")" '{ $name, $reason }')"
+}
+
+# nixpkgs goes on to say what to set in one's own environment or configuration,
+# which is not the client's to set.
+without_remedies() {
+  awk '/^(a\) )?To (temporarily )?allow/ || /^You can install it anyway/ { exit } { print }'
 }
 
 report_aborted() {
