@@ -458,6 +458,15 @@ for base in "file://$channels" "http://127.0.0.1:$port/"; do
 done
 ask "$(request "$(channel_source nixos-unstable "file://$channels")" it | jq -c '.config = { mark: "given" }')"
 prepares "channel: a configuration" '.packages[0].name == "it-given-0"'
+# A directory may be nixpkgs as well, which has an argument that tells.
+mkdir "$temporary/fork"
+sed '1s/^{ /{ crossSystem ? null, /' "$channels/nixpkgs/default.nix" >"$temporary/fork/default.nix"
+cp "$temporary/set/package.nix" "$temporary/fork"
+ask_source "$(path_source "$temporary/fork")" it
+prepares "nixpkgs in a directory doesn't read the user's configuration" '.packages[0].name == "it-none-0"'
+echo 'throw "a broken file"' >"$temporary/broken.nix"
+ask_source "$(path_source "$temporary/broken.nix")" it
+refuses evaluation_failed "a single file that can't be evaluated" '.error.message | contains("a broken file")'
 ask_source "$(channel_source nixos-unstable "http://127.0.0.1:9/")" it
 refuses source_unavailable "channel: no server"
 

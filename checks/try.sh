@@ -170,7 +170,7 @@ with_podman() {
 # skopeo runs nothing: the image is unpacked, and entered by chroot.
 with_skopeo() {
   local directory=$work/image root=$work/root config layer environment enter namespaces=(unshare --mount)
-  attend skopeo copy --src-tls-verify=false "docker://$name" "dir:$directory" >&2 || pull_failed skopeo || return
+  skopeo copy --src-tls-verify=false "docker://$name" "dir:$directory" >&2 || pull_failed skopeo || return
   mkdir "$root"
   while read -r layer; do
     tar -xpzf "$directory/${layer#*:}" -C "$root" || die "a layer of $name could not be unpacked"

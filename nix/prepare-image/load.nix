@@ -50,5 +50,6 @@ let
 in
 {
   inherit path;
-  has_default = builtins.pathExists (path + "/default.nix");
+  # A source may be a single file as well.
+  has_default = builtins.pathExists (path + "/default.nix") || !builtins.pathExists (path + "/.");
 }

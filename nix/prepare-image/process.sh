@@ -10,6 +10,7 @@
 readonly log_lines=200 log_bytes=65536 log_width=1000
 
 child=
+watcher=
 
 # Passes a signal on to the program that is running, so that Nix ends its builds.
 end_with_signal() {
@@ -26,6 +27,27 @@ end_with_signal() {
   kill -KILL "${pids[@]}" 2>/dev/null || :
   wait "${pids[@]}" 2>/dev/null || :
   exit $((128 + number))
+}
+
+# Ends this program, and what it runs, when whoever started it is gone: then nobody
+# is there to read the reply, or to say that it takes too long.
+watch_parent() {
+  local main=$$ parent=$PPID
+  [[ -r /proc/$main/status ]] || return 0
+  mkfifo "$work/never"
+  (
+    # A read from what is never written: a second's sleep without a process for it.
+    exec {never}<>"$work/never"
+    while status=$(<"/proc/$main/status"); do
+      if [[ $status =~ PPid:[[:space:]]*([0-9]+) && ${BASH_REMATCH[1]} != "$parent" ]]; then
+        kill -TERM "$main"
+        exit
+      fi
+      IFS= read -r -t 1 -u "$never" _ || :
+    done
+  ) </dev/null >/dev/null 2>&1 &
+  watcher=$!
+  disown "$watcher"
 }
 
 # The tail of standard input, without escape sequences.

@@ -53,23 +53,25 @@ let
   spec = fromJSON source;
   given = fromJSON config;
 
-  # A channel is nixpkgs, which reads the user's ~/.config/nixpkgs unless it is
-  # given both of these.
+  imported = import (import ./load.nix { inherit source; }).path;
+
+  # nixpkgs, which a repository or a directory may be as well, reads the user's
+  # ~/.config/nixpkgs unless it is given a configuration and overlays.
+  isNixpkgs = spec.type == "channel" || (isFunction imported && functionArgs imported ? crossSystem);
   arguments = {
     inherit system;
   }
-  // (if given != null then { config = given; } else { })
   // (
-    if spec.type == "channel" then
+    if isNixpkgs then
       {
         config = if given != null then given else { };
         overlays = [ ];
       }
+    else if given != null then
+      { config = given; }
     else
       { }
   );
-
-  imported = import (import ./load.nix { inherit source; }).path;
 
   called =
     if !isFunction imported then

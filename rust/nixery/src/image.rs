@@ -15,6 +15,9 @@ const MAX_NAME_LENGTH: usize = 255;
 /// What the meta-package `shell` stands for.
 const SHELL: [&str; 4] = ["bashInteractive", "coreutils", "moreutils", "nano"];
 
+/// Names that stand for something else than a package, at the front.
+pub const META_PACKAGES: [&str; 3] = ["shell", "amd64", "arm64"];
+
 /// What every image gets: certificates of the public authorities, and the
 /// names of protocols and ports, without which much that uses a network fails.
 pub const ALWAYS: [&str; 2] = ["cacert", "iana-etc"];
@@ -49,7 +52,7 @@ pub enum InvalidName {
          with single '.', '_' or '-' between them"
     )]
     Component {
-        /// The component, cut to a length that can be shown.
+        /// The component.
         component: String,
     },
     /// Both `arm64` and `amd64`.

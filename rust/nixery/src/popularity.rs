@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::layers::{Popularity, PopularityError};
 use crate::oci::Digest;
+use crate::source::without_credentials;
 
 /// Largest table, in bytes; that of all of nixpkgs has about 5 MB.
 const MAX_SIZE: usize = 64 << 20;
@@ -61,12 +62,16 @@ pub async fn load(url: Option<&str>) -> Result<(Popularity, Digest), LoadError> 
         None => fetch(url).await?,
     };
     let popularity = Popularity::from_json(&content)
-        .map_err(|source| LoadError::Malformed { url: url.to_owned(), source })?;
+        .map_err(|source| LoadError::Malformed { url: without_credentials(url), source })?;
     Ok((popularity, Digest::of(&content)))
 }
 
 async fn fetch(url: &str) -> Result<Vec<u8>, LoadError> {
-    let failed = |source| LoadError::Fetch { url: url.to_owned(), source };
+    // The error would name the URL with its credentials.
+    let failed = |source: reqwest::Error| LoadError::Fetch {
+        url: without_credentials(url),
+        source: source.without_url(),
+    };
     // Fails only where a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().timeout(TIMEOUT).build().map_err(failed)?;
@@ -76,7 +81,7 @@ async fn fetch(url: &str) -> Result<Vec<u8>, LoadError> {
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
         content.extend_from_slice(&chunk);
         if content.len() > MAX_SIZE {
-            return Err(LoadError::TooLarge { url: url.to_owned() });
+            return Err(LoadError::TooLarge { url: without_credentials(url) });
         }
     }
     Ok(content)
@@ -118,6 +123,8 @@ mod tests {
     async fn what_is_wrong_is_named() {
         let error = load(Some("file:///does/not/exist")).await.unwrap_err();
         assert!(error.to_string().contains("/does/not/exist"));
+        let secret = load(Some("http://me:secret@127.0.0.1:1/x.json")).await.unwrap_err();
+        assert!(!format!("{secret:?} {secret}").contains("secret"), "{secret:?}");
         let url = serve_once("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
         assert!(matches!(load(Some(&url)).await, Err(LoadError::Fetch { .. })));
         let url = serve_once("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]");

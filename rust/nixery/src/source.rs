@@ -192,7 +192,7 @@ fn is_in_store(path: &Path) -> bool {
 pub(crate) fn without_credentials(text: &str) -> String {
     #[expect(clippy::unwrap_used, reason = "the expression is constant, and tested")]
     static CREDENTIALS: LazyLock<Regex> =
-        LazyLock::new(|| Regex::new(r#"([A-Za-z][A-Za-z0-9+.-]*://)[^/ \t\r\n@'"]*@"#).unwrap());
+        LazyLock::new(|| Regex::new(r#"([A-Za-z][A-Za-z0-9+.-]*://)[^/ \t\r\n'"]*@"#).unwrap());
     CREDENTIALS.replace_all(text, "$1").into_owned()
 }
 
@@ -267,6 +267,7 @@ mod tests {
             ("/srv/pkgs", "/srv/pkgs"),
             ("in https://me:secret@host/a@b: no", "in https://host/a@b: no"),
             ("'git+ssh://git@host/x' 'http://u:p@h'", "'git+ssh://host/x' 'http://h'"),
+            ("https://a:p@ss@h/x", "https://h/x"),
             ("https://host/a and b@c", "https://host/a and b@c"),
         ] {
             assert_eq!(without_credentials(text), shown);

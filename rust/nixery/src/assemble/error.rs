@@ -33,6 +33,38 @@ pub enum AssembleError {
     Crashed,
 }
 
+/// What a failure lies in.
+enum Cause {
+    /// In what was asked for: the client can do something about it.
+    Image,
+    /// In the moment: it goes away by itself.
+    Moment,
+    /// In the server, or what it was given: its operator has to do something.
+    Server,
+}
+
+impl AssembleError {
+    fn cause(&self) -> Cause {
+        match self {
+            Self::Nix(error) => match error {
+                NixError::PackagesNotFound { .. }
+                | NixError::NotAPackage { .. }
+                | NixError::Refused { .. }
+                | NixError::SourceNotFound { .. }
+                | NixError::BuildFailed { .. }
+                | NixError::EvaluationFailed { .. }
+                | NixError::TimedOut { .. } => Cause::Image,
+                NixError::SourceUnavailable { .. } | NixError::ShuttingDown => Cause::Moment,
+                NixError::BuilderBroken { .. } | NixError::Process(_) | NixError::Roots(_) => {
+                    Cause::Server
+                }
+            },
+            Self::Busy => Cause::Moment,
+            Self::Pack(_) | Self::Storage(_) | Self::Group(_) | Self::Crashed => Cause::Server,
+        }
+    }
+}
+
 /// An error that was logged, and the identifier by which it is found there. All
 /// who waited for one build get the same.
 #[derive(Clone, Debug)]
@@ -45,30 +77,17 @@ impl Failure {
         let id = format!("{:016x}", RandomState::new().hash_one(what));
         // What Nix says has several lines; a log entry has one.
         let chain = ErrorChain(&error).to_string().replace('\n', " | ");
-        match error {
-            AssembleError::Nix(_) | AssembleError::Busy => {
-                tracing::warn!(what, id, "{chain}");
-            }
-            AssembleError::Pack(_)
-            | AssembleError::Storage(_)
-            | AssembleError::Group(_)
-            | AssembleError::Crashed => tracing::error!(what, id, "{chain}"),
+        match error.cause() {
+            Cause::Image => tracing::info!(what, id, "{chain}"),
+            Cause::Moment => tracing::warn!(what, id, "{chain}"),
+            Cause::Server => tracing::error!(what, id, "{chain}"),
         }
         Self(Arc::new((id, error)))
     }
 
     /// Whether asking again at once can only have the same answer.
     pub(super) fn is_lasting(&self) -> bool {
-        match self.error() {
-            AssembleError::Nix(error) => {
-                !matches!(error, NixError::ShuttingDown | NixError::SourceUnavailable { .. })
-            }
-            AssembleError::Pack(_)
-            | AssembleError::Storage(_)
-            | AssembleError::Group(_)
-            | AssembleError::Busy
-            | AssembleError::Crashed => false,
-        }
+        matches!(self.error().cause(), Cause::Image)
     }
 
     /// The identifier in the log.

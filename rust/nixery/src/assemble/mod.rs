@@ -40,10 +40,10 @@ const MAX_MANIFEST: u64 = 4 << 20;
 /// build.
 const FAILURE_IS_KEPT: Duration = Duration::from_secs(5);
 
-/// For how long a directory is taken to be as it was. It may change at any time,
-/// and nobody says when; but clients ask for a tag by HEAD and then by GET, and
-/// mean the same image.
-const DIRECTORY_IS_TRUSTED: Duration = Duration::from_secs(5);
+/// For how long any source is taken to be where it was, at least. A directory may
+/// change at any time, and nobody says when; but clients ask for a tag by HEAD
+/// and then by GET, and mean the same image.
+const SOURCE_IS_TRUSTED: Duration = Duration::from_secs(5);
 
 /// Bounds and parameters of builds.
 #[derive(Clone, Debug)]
@@ -252,8 +252,10 @@ impl Inner {
     fn remember(&self, request: ImageRequest, image: Arc<Image>) {
         let lifetime = match &request.source {
             source if source.is_pinned() => None,
-            SourceAt::Path { .. } => Some(DIRECTORY_IS_TRUSTED),
-            SourceAt::Channel { .. } | SourceAt::Git { .. } => Some(self.limits.refresh),
+            SourceAt::Path { .. } => Some(SOURCE_IS_TRUSTED),
+            SourceAt::Channel { .. } | SourceAt::Git { .. } => {
+                Some(self.limits.refresh.max(SOURCE_IS_TRUSTED))
+            }
         };
         for manifest in &image.manifests {
             self.known.add_manifest(manifest);

@@ -114,6 +114,10 @@ fn source(raw: &Raw, layers: &Layers) -> Result<Source, ConfigError> {
         [] => Err(ConfigError::NoSource),
         [(key, value)] => match key {
             "source.channel" => channel(layers, value),
+            "source.repo" if value.starts_with('-') => {
+                let problem = format!("found {value:?}, expected the URL of a git repository");
+                Err(layers.invalid(key, problem))
+            }
             "source.repo" => Ok(Source::Repository(value.to_owned())),
             _ => Ok(Source::Path(absolute(layers, key, value)?)),
         },
@@ -192,7 +196,15 @@ fn absolute(layers: &Layers, key: &str, path: &str) -> Result<PathBuf, ConfigErr
 /// system's directory for root, the user's for others (XDG base directories).
 fn state_directory(environment: &Environment) -> Result<PathBuf, ConfigError> {
     if let Some(directories) = environment.get("STATE_DIRECTORY") {
-        return Ok(directories.split(':').next().unwrap_or(directories).into());
+        let directory = Path::new(directories.split(':').next().unwrap_or(directories));
+        return if directory.is_absolute() {
+            Ok(directory.to_owned())
+        } else {
+            Err(ConfigError::Invalid {
+                origin: "environment variable STATE_DIRECTORY".to_owned(),
+                problem: format!("found {directories:?}, expected an absolute path"),
+            })
+        };
     }
     if rustix::process::geteuid().is_root() {
         return Ok("/var/lib/nixery".into());

@@ -31,7 +31,7 @@ pub(super) async fn serve(
     let text = digest.to_string();
     let size = blob.size();
     let (status, start, end) = if is_known(headers, &text) {
-        (StatusCode::NOT_MODIFIED, 0, 0)
+        (StatusCode::NOT_MODIFIED, 0, size)
     } else {
         // Ranges are defined for GET only (RFC 9110, 14.2).
         let range = if method == Method::GET { range_header(headers, &text) } else { None };
@@ -51,10 +51,9 @@ pub(super) async fn serve(
     name_content(headers, &text);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(CACHE_CONTROL, IMMUTABLE);
-    if status != StatusCode::NOT_MODIFIED {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        headers.insert(CONTENT_LENGTH, (end - start).into());
-    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    // Also with 304: there it is the length that 200 would have (RFC 9110, 8.6).
+    headers.insert(CONTENT_LENGTH, (end - start).into());
     if status == StatusCode::PARTIAL_CONTENT
         && let Ok(range) = HeaderValue::try_from(format!("bytes {start}-{}/{size}", end - 1))
     {

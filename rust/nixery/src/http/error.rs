@@ -187,8 +187,9 @@ mod tests {
                 NixError::TimedOut { limit: Duration::from_mins(1) },
                 403,
                 "DENIED",
-                "Nix was not done with this image after 60 seconds; what was built by then is \
-                 kept, so trying again goes on from there",
+                "Nix was not done with this image after 60 seconds. Packages that were finished \
+                 by then are kept, so trying again goes on from there; if a single one takes \
+                 longer, the server's NIX_TIMEOUT has to be raised",
             ),
         ] {
             let error = nix(error);

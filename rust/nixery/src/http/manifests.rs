@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
+use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
@@ -55,12 +55,13 @@ fn respond(manifest: &Arc<StoredManifest>, headers: &HeaderMap) -> Response {
     let mut response = if is_known(headers, &manifest.digest_text) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        let mut response = Response::new(Body::from(manifest.content.clone()));
-        let media_type = HeaderValue::from_static(manifest.format.manifest_type());
-        response.headers_mut().insert(CONTENT_TYPE, media_type);
-        response
+        Response::new(Body::from(manifest.content.clone()))
     };
     name_content(response.headers_mut(), &manifest.digest_text);
+    let media_type = HeaderValue::from_static(manifest.format.manifest_type());
+    response.headers_mut().insert(CONTENT_TYPE, media_type);
+    // Also with 304: there it is the length that 200 would have (RFC 9110, 8.6).
+    response.headers_mut().insert(CONTENT_LENGTH, manifest.content.len().into());
     response
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::header::HOST;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 
 use super::Shared;
@@ -28,8 +29,14 @@ pub(super) async fn readiness(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 /// Says what this is and how to use it, with this server's own address.
-pub(super) async fn index(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Html<String> {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost:8080");
+pub(super) async fn index(
+    State(shared): State<Arc<Shared>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Html<String> {
+    // HTTP/2 has the host in the address and not in a header.
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = host.or(uri.authority().map(Authority::as_str)).unwrap_or("localhost:8080");
     let (host, source) = (escape(host), escape(&shared.registry.source.describe()));
     let platform = shared.registry.default_platform;
     Html(format!(

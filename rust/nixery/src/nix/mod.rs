@@ -18,11 +18,11 @@ use tokio_util::sync::CancellationToken;
 pub use protocol::{Missing, Package, RefusalReason};
 pub use roots::{BuildRoots, Roots};
 
-use crate::image::{ALWAYS, ImageSpec};
+use crate::image::{ALWAYS, ImageSpec, META_PACKAGES};
 use crate::layers::Closure;
 use crate::source::{SourceAt, without_credentials};
 use process::{Output, ProcessError};
-use protocol::{Problem, Reply, Request};
+use protocol::{Problem, Reply, Request, Success};
 
 /// The builder's name on PATH.
 const PROGRAM: &str = "nixery-prepare-image";
@@ -103,8 +103,9 @@ pub enum NixError {
     },
     /// It took too long.
     #[error(
-        "Nix was not done with this image after {} seconds; what was built by then is kept, so \
-         trying again goes on from there",
+        "Nix was not done with this image after {} seconds. Packages that were finished by then \
+         are kept, so trying again goes on from there; if a single one takes longer, the \
+         server's NIX_TIMEOUT has to be raised",
         .limit.as_secs()
     )]
     TimedOut {
@@ -139,13 +140,15 @@ impl Builder {
     /// rather than to its first client.
     pub async fn check(&self) -> Result<(), NixError> {
         let mut command = Command::new(PROGRAM);
-        command.arg("--version");
+        command.arg("--check");
         let limit = Duration::from_secs(10);
-        let output = process::run(command, &[], limit, &self.shutdown, |_| ()).await?;
+        let mut said = String::new();
+        let log = |line: &str| line.clone_into(&mut said);
+        let output = process::run(command, &[], limit, &self.shutdown, log).await?;
         match output {
             Output::Ended { status, .. } if status.success() => Ok(()),
             _ => Err(NixError::BuilderBroken {
-                problem: format!("{PROGRAM} --version did not succeed"),
+                problem: format!("{PROGRAM} --check did not succeed: {said}"),
             }),
         }
     }
@@ -172,16 +175,17 @@ impl Builder {
         match process::run(command, &request, self.timeout, &self.shutdown, log).await? {
             Output::TimedOut => Err(NixError::TimedOut { limit: self.timeout }),
             Output::ShutDown => Err(NixError::ShuttingDown),
-            Output::Ended { status, stdout } => match serde_json::from_slice(&stdout) {
-                Ok(Reply::Failure { error }) => Err(error.into()),
-                Ok(Reply::Success { revision, packages, graph }) if status.success() => {
+            Output::Ended { status, stdout } => match Reply::parse(&stdout) {
+                Ok(Reply::Failure(problem)) => Err(problem.into()),
+                Ok(Reply::Success(result)) if status.success() => {
+                    let Success { revision, packages, graph } = result;
                     Ok(Prepared { revision, packages, closure: graph, roots })
                 }
-                Ok(Reply::Success { .. }) => Err(NixError::BuilderBroken {
+                Ok(Reply::Success(_)) => Err(NixError::BuilderBroken {
                     problem: format!("it printed a result, but ended with {status}"),
                 }),
                 Err(error) => Err(NixError::BuilderBroken {
-                    problem: format!("it ended with {status} and no valid reply ({error})"),
+                    problem: format!("it ended with {status} and no valid reply: {error}"),
                 }),
             },
         }
@@ -234,6 +238,12 @@ fn describe_missing(packages: &[Missing]) -> String {
     let names: Vec<String> = packages
         .iter()
         .map(|package| match &package.near[..] {
+            _ if META_PACKAGES.contains(&package.name.as_str()) => {
+                format!(
+                    "{name} (write {name} at the front of the image's name)",
+                    name = package.name
+                )
+            }
             [] => package.name.clone(),
             near => format!("{} (did you mean {}?)", package.name, near.join(" or ")),
         })

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::layers::Closure;
 use crate::source::SourceAt;
@@ -22,11 +23,48 @@ pub(super) struct Request<'a> {
 }
 
 /// What the builder prints.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug)]
 pub(super) enum Reply {
-    Failure { error: Problem },
-    Success { revision: Option<String>, packages: Vec<Package>, graph: Closure },
+    Failure(Problem),
+    Success(Success),
+}
+
+/// The packages that were made.
+#[derive(Debug, Deserialize)]
+pub(super) struct Success {
+    pub(super) revision: Option<String>,
+    pub(super) packages: Vec<Package>,
+    pub(super) graph: Closure,
+}
+
+/// What tells the two kinds of reply apart.
+#[derive(Deserialize)]
+struct Envelope {
+    protocol: u32,
+    error: Option<Problem>,
+}
+
+/// Why what the builder printed is no reply.
+#[derive(Debug, Error)]
+pub(super) enum ReplyError {
+    #[error("it speaks version {found} of the protocol, this server version {VERSION}")]
+    Version { found: u32 },
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+impl Reply {
+    /// Decides by the presence of an error first, so that what is wrong with the
+    /// reply can be said.
+    pub(super) fn parse(json: &[u8]) -> Result<Self, ReplyError> {
+        match serde_json::from_slice(json)? {
+            Envelope { protocol: VERSION, error: Some(problem) } => Ok(Self::Failure(problem)),
+            Envelope { protocol: VERSION, error: None } => {
+                Ok(Self::Success(serde_json::from_slice(json)?))
+            }
+            Envelope { protocol, .. } => Err(ReplyError::Version { found: protocol }),
+        }
+    }
 }
 
 /// A package that was made.
@@ -80,4 +118,31 @@ pub(super) enum Problem {
     BuildFailed { message: String, log: Vec<String> },
     EvaluationFailed { message: String },
     InvalidRequest { message: String },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_reply_is_said() {
+        let path = "/nix/store/00000000000000000000000000000000-a";
+        let missing = format!(
+            r#"{{"protocol":1,"packages":[],"graph":[{{"path":"{path}","nar_size":1,"references":["{path}b"]}}]}}"#
+        );
+        for (reply, expected) in [
+            ("", "EOF"),
+            (r#"{"protocol":2}"#, "version 2"),
+            (r#"{"protocol":1}"#, "missing field"),
+            (r#"{"protocol":1,"error":{"kind":"strange"}}"#, "strange"),
+            (
+                r#"{"protocol":1,"packages":[],"graph":[{"path":"x","nar_size":1,"references":[]}]}"#,
+                "x",
+            ),
+            (&missing, path),
+        ] {
+            let error = Reply::parse(reply.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{reply}: {error}");
+        }
+    }
 }

@@ -46,7 +46,7 @@ impl Format {
 
     /// The format whose manifests have this media type.
     pub fn of_manifest_type(media_type: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|format| format.manifest_type() == media_type)
+        Self::ALL.into_iter().find(|format| format.manifest_type().eq_ignore_ascii_case(media_type))
     }
 }
 

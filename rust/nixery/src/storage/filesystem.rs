@@ -26,7 +26,10 @@ use temporary::{create_temporary, persist, remove_abandoned};
 /// The directory of blobs.
 const BLOBS: &str = "layers";
 
-/// Files hashed at the same time.
+/// Up to this length, files are hashed at once: it takes less than a millisecond.
+const SMALL: u64 = 1 << 20;
+
+/// Longer files hashed at the same time.
 const HASHERS: usize = 2;
 
 /// A directory with blobs and records.
@@ -44,6 +47,11 @@ struct Shared {
     tells_cached: bool,
 }
 
+/// All that are below the root.
+fn directories() -> [&'static str; 3] {
+    [BLOBS, RecordKind::Manifest.directory(), RecordKind::Build.directory()]
+}
+
 /// An open blob, and whether it is known to be what its name says.
 struct Opened {
     file: File,
@@ -55,8 +63,7 @@ impl Filesystem {
     /// Uses `root`, makes it and what belongs in it where missing, and removes
     /// what writers that were killed have left.
     pub fn open(root: &Path) -> Result<Self, StorageError> {
-        let kinds = [RecordKind::Manifest, RecordKind::Build].map(RecordKind::directory);
-        for directory in kinds.into_iter().chain([BLOBS]) {
+        for directory in directories() {
             let directory = root.join(directory);
             fs::create_dir_all(&directory)
                 .map_err(StorageError::io("create directory", &directory))?;
@@ -114,6 +121,11 @@ impl Shared {
             self.verified.insert(*digest, stamp);
             return Ok(true);
         }
+        let now = fs::metadata(&path).map(|metadata| Stamp::of(&metadata));
+        if now.is_ok_and(|now| now != stamp) {
+            // Somebody has put another file there meanwhile, a good one perhaps.
+            return Ok(false);
+        }
         tracing::error!(%digest, %found, path = %path.display(), "removing a damaged blob");
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -127,12 +139,15 @@ impl Shared {
 #[async_trait]
 impl Storage for Filesystem {
     async fn check(&self) -> Result<(), StorageError> {
-        let directory = self.shared.root.join(BLOBS);
+        let root = self.shared.root.clone();
         blocking(move || {
-            let mut file = create_temporary(&directory)?;
-            let path = file.path().to_owned();
-            file.write_all(b"check").map_err(StorageError::io("write", &path))?;
-            fs::read(&path).map(drop).map_err(StorageError::io("read", path))
+            for directory in directories() {
+                let mut file = create_temporary(&root.join(directory))?;
+                let path = file.path().to_owned();
+                file.write_all(b"check").map_err(StorageError::io("write", &path))?;
+                fs::read(&path).map(drop).map_err(StorageError::io("read", path))?;
+            }
+            Ok(())
         })
         .await
     }
@@ -181,8 +196,12 @@ impl Storage for Filesystem {
         if verified {
             return Ok(Some(Blob::in_file(file, size)));
         }
-        // Never closed, so acquiring can't fail.
-        let _permit = self.shared.hashers.acquire().await;
+        // What is small doesn't wait until large layers are hashed. Never closed, so
+        // acquiring can't fail.
+        let _permit = match size {
+            ..=SMALL => None,
+            _ => Some(self.shared.hashers.acquire().await),
+        };
         let (shared, hashed) = (Arc::clone(&self.shared), Arc::clone(&file));
         let good = blocking(move || {
             Ok(shared.verified.contains(&digest, stamp)

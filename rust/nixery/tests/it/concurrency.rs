@@ -103,6 +103,17 @@ fn a_build_without_clients_is_ended_with_the_server() {
     assert_eq!(roots.count(), 0, "roots are removed");
 }
 
+/// What it leaves would keep others from building the same.
+#[test]
+fn a_build_ends_also_when_its_server_is_killed() {
+    let server = Setup::new(fixtures()).start();
+    let mut stream = std::net::TcpStream::connect(&server.address).unwrap();
+    write!(stream, "GET /v2/hanging-4/manifests/latest HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    wait_until("the build", || is_running("sleep 86394"));
+    server.kill();
+    wait_until("the end of the build's processes", || !is_running("sleep 86394"));
+}
+
 /// The Go program rewrote a manifest in place on each request by tag: requests
 /// by digest meanwhile were answered with an empty or short body.
 #[test]

@@ -126,6 +126,9 @@ const TABLE: &[Case] = &[
         .answers(&[("content-range", "bytes */{size}")])
         .body("RANGE_INVALID"),
     case("GET", "/v2/one/blobs/{layer}", 304).with(&[("If-None-Match", "\"{layer}\"")]),
+    case("HEAD", "/v2/one/blobs/{layer}", 304)
+        .with(&[("If-None-Match", "\"{layer}\"")])
+        .answers(&[("content-length", "{size}")]),
     case(
         "GET",
         "/v2/one/blobs/sha256:0000000000000000000000000000000000000000000000000000000000000000",

@@ -70,10 +70,22 @@ fn records_that_are_damaged_or_gone_are_made_again() {
 }
 
 #[test]
+fn directories_that_are_removed_are_made_again() {
+    let server = Setup::new(fixtures()).start();
+    let storage = server.state.path().join("storage");
+    for gone in ["builds", "manifests", "layers", ""] {
+        fs::remove_dir_all(storage.join(gone)).unwrap();
+        server.manifest("three");
+        server.manifest("two");
+        assert_eq!(server.get("/readyz").status, 200);
+    }
+}
+
+#[test]
 fn a_pinned_image_needs_no_builder_after_a_restart() {
     let state = Arc::new(TempDir::new().unwrap());
     let manifest = Setup::new(fixtures()).start_in(&state).manifest("three").body;
-    let broken = Setup::new(fixtures()).builder("[ \"$1\" = --version ] || exit 70");
+    let broken = Setup::new(fixtures()).builder("[ \"$1\" = --check ] || exit 70");
     let server = broken.start_in(&state);
     assert_eq!(server.manifest("three").body, manifest);
     assert_eq!(server.get("/v2/two/manifests/latest").status, 500);

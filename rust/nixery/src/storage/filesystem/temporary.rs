@@ -21,11 +21,18 @@ pub(super) const TEMPORARY_AGE: Duration = Duration::from_mins(1);
 /// A new file in `directory`, locked while it is open so that another process
 /// which starts meanwhile doesn't take it for abandoned.
 pub(super) fn create_temporary(directory: &Path) -> Result<NamedTempFile, StorageError> {
-    let file = tempfile::Builder::new()
-        .prefix(TEMPORARY)
-        .permissions(Permissions::from_mode(0o644))
-        .tempfile_in(directory)
-        .map_err(StorageError::io("create a file in", directory))?;
+    let create = || {
+        tempfile::Builder::new()
+            .prefix(TEMPORARY)
+            .permissions(Permissions::from_mode(0o644))
+            .tempfile_in(directory)
+    };
+    let file = create().or_else(|error| match error.kind() {
+        // Somebody has removed the directory: all in it can be made again.
+        io::ErrorKind::NotFound => fs::create_dir_all(directory).and_then(|()| create()),
+        _ => Err(error),
+    });
+    let file = file.map_err(StorageError::io("create a file in", directory))?;
     // Where locks aren't supported, nobody takes it for abandoned either.
     let _ = file.as_file().try_lock();
     Ok(file)

@@ -23,7 +23,7 @@ pub(crate) fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
 
 /// A builder that counts its calls.
 pub(crate) const COUNTING: &str = r#"
-[ "$1" = --version ] || echo call >> "$STATE_DIRECTORY/calls"
+[ "$1" = --check ] || echo call >> "$STATE_DIRECTORY/calls"
 exec "$REAL_BUILDER" "$@"
 "#;
 

@@ -98,14 +98,18 @@ impl Setup {
         let binary = env!("CARGO_BIN_EXE_nixery").to_owned();
         let mut words = self.runner.iter().chain([&binary]);
         let mut command = Command::new(words.next().unwrap());
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("NIXERY_") {
+                command.env_remove(name);
+            }
+        }
         command
             .args(words)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            .env_remove("NIXERY_CHANNEL")
-            .env_remove("NIXERY_PKGS_REPO")
-            .env_remove("NIXERY_PKGS_PATH")
+            // Neither a file of this machine nor its variables play a part.
+            .env("NIXERY_CONFIG", "/dev/null")
             .env("PATH", self.path(state))
             .env("NIX_CONFIG", nix_config())
             .env("STATE_DIRECTORY", state)

@@ -62,4 +62,8 @@ rec {
     echo waiting for ever
     sleep 86393
   '';
+  hanging-4 = package "hanging-4.0" ''
+    echo waiting for ever
+    sleep 86394
+  '';
 }
