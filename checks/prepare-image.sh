@@ -458,6 +458,16 @@ for base in "file://$channels" "http://127.0.0.1:$port/"; do
 done
 ask "$(request "$(channel_source nixos-unstable "file://$channels")" it | jq -c '.config = { mark: "given" }')"
 prepares "channel: a configuration" '.packages[0].name == "it-given-0"'
+# The branch is asked for first, so the tarball is that of a commit.
+cp "$channels/nixos-unstable.tar.gz" "$channels/$feature.tar.gz"
+of_repository() { channel_source "$1" "file://$channels" | jq -c --arg repository "$2" '.repository = $repository'; }
+ask_source "$(of_repository light "$url")" it
+prepares "channel: a branch at its commit" ".revision == \"$feature\""
+ask_source "$(of_repository absent "$url")" it
+refuses source_not_found "channel: a branch that the repository doesn't have"
+ask_source "$(of_repository nixos-unstable "file://$temporary/absent")" it
+prepares "channel: a repository that can't be asked" '.revision == null'
+
 # A directory may be nixpkgs as well, which has an argument that tells.
 mkdir "$temporary/fork"
 sed '1s/^{ /{ crossSystem ? null, /' "$channels/nixpkgs/default.nix" >"$temporary/fork/default.nix"

@@ -21,12 +21,16 @@ def reference:
   like("[A-Za-z0-9_][A-Za-z0-9_./+-]*") and (test("\\.\\.|//|/\\.|[./]\\z|\\.lock(/|\\z)") | not);
 
 def channel:
-  only(["type", "channel", "base_url"]; " in a channel source")
+  only(["type", "channel", "base_url", "repository"]; " in a channel source")
+  # Tarballs from elsewhere have a repository only where one is named.
+  | .repository //= (if .base_url == null then "https://github.com/NixOS/nixpkgs" else null end)
   | .base_url //= "https://github.com/NixOS/nixpkgs/archive"
   | need(.channel | like("[A-Za-z0-9_][A-Za-z0-9_.-]*");
       "source.channel must be a branch of nixpkgs or a full commit, not \(.channel | shown)")
   | need(.base_url | like("(https?|file)://[^\\s\\x00-\\x1f]+");
-      "source.base_url must be an http, https or file URL, not \(.base_url | shown)");
+      "source.base_url must be an http, https or file URL, not \(.base_url | shown)")
+  | need(.repository == null or (.repository | plain and (startswith("-") | not));
+      "source.repository must be a git URL, not \(.repository | shown)");
 
 def git:
   only(["type", "url", "reference", "revision"]; " in a git source")

@@ -19,10 +19,20 @@ pin_source() {
   esac
 }
 
+# A branch becomes the commit that it is at. If nobody can be asked, it stays a
+# branch: Nix may have a tarball of it still.
 pin_channel() {
+  local channel=${request[channel]} repository=${request[repository]-}
+  if [[ ! $channel =~ ^[0-9a-f]{40}$ && -n $repository ]] && ask_remote "$repository" "$channel"; then
+    if [[ -z $remote_commit ]]; then
+      fail source_not_found "there is no branch $channel in $repository"
+    fi
+    channel=$remote_commit
+    source_json=$(jq -c --arg url "${request[base_url]%/}/$channel.tar.gz" '.url = $url' <<<"$source_json")
+  fi
   # What a commit is never changes, so a tarball of one is never out of date.
-  if [[ ${request[channel]} =~ ^[0-9a-f]{40}$ ]]; then
-    revision=\"${request[channel]}\"
+  if [[ $channel =~ ^[0-9a-f]{40}$ ]]; then
+    revision=\"$channel\"
     nix_options+=(--option tarball-ttl 4294967295)
   fi
 }
@@ -38,8 +48,6 @@ pin_path() {
 
 pin_git() {
   local url=${request[url]} reference=${request[reference]-} wanted=${request[revision]-}
-  remote_commit=
-  remote_reference=
 
   if ! ask_remote "$url" "$reference" && [[ -z $wanted ]]; then
     fail source_unavailable "$(unreachable "$url")"
@@ -69,6 +77,7 @@ git_source() {
 # them empty if there is none. An empty name means the default branch.
 ask_remote() {
   local url=$1 name=$2 patterns=(HEAD) found
+  remote_commit='' remote_reference=''
   if [[ -n $name ]]; then
     patterns=("refs/heads/$name" "refs/tags/$name^{}" "refs/tags/$name")
   fi

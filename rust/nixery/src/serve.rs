@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -67,6 +68,7 @@ pub enum ServeError {
 /// Serves until SIGTERM or SIGINT; then finishes the responses that are being
 /// sent, and ends the builds.
 pub async fn serve(config: Config) -> Result<(), ServeError> {
+    raise_file_limit();
     let shutdown = CancellationToken::new();
     let registry = registry(&config, shutdown.clone()).await?;
     let listener = listen(&config.server).await?;
@@ -101,6 +103,16 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     tokio::select! {
         result = run => result,
         () = stop => Ok(()),
+    }
+}
+
+/// Each client takes a file descriptor, and some systems allow 1024 unless asked
+/// for more.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        tracing::warn!(%error, "can't raise the limit of open files");
     }
 }
 
