@@ -23,12 +23,12 @@ fi
 
 # Short, as the paths of sockets may have 107 characters only.
 work=$(mktemp -d /tmp/nixery-clients.XXXXXX)
-server='' dockerd='' containerd='' passed=0 failed=0
+server='' dockerd='' containerd='' try='' passed=0 failed=0
 
 # shellcheck disable=SC2317 # called by the trap
 clean_up() {
   trap '' INT TERM HUP
-  for process in $dockerd $containerd $server; do end "$process"; done
+  for process in $try $dockerd $containerd $server; do end "$process"; done
   remove_tree "$work"
 }
 trap clean_up EXIT
@@ -223,6 +223,20 @@ prints "… as a user who isn't root" works \
 refused "ctr says that there is no such image" "not found" "${ctr[@]}" images pull --plain-http "$registry/shell/gti:latest"
 refused "ctr says why an unfree package is refused" "unfree" \
   "${ctr[@]}" images pull --plain-http "$registry/unfree-thing:latest"
+
+# --- What try.sh says -------------------------------------------------------------------------------
+
+try_port=$(free_port 25090)
+PORT=$try_port STORAGE_PATH=$work/try "$repository/checks/try.sh" >"$work/try.log" 2>&1 </dev/null &
+try=$!
+wait_until 300 "$try" grep -q 'Ctrl-C ends it' "$work/try.log" || die "try.sh didn't serve: $(tail -n 3 "$work/try.log")"
+grep "localhost:$try_port/" "$work/try.log" >"$work/commands"
+for client in docker podman skopeo; do
+  prints "try.sh prints a command that begins with $client" "$client" grep -E "^ +$client " "$work/commands"
+done
+check "the command for skopeo works as it is printed" bash -c "cd '$work' && $(grep skopeo "$work/commands")"
+end "$try"
+try=''
 
 # ----------------------------------------------------------------------------------------------------
 

@@ -170,7 +170,7 @@ with_podman() {
 # skopeo runs nothing: the image is unpacked, and entered by chroot.
 with_skopeo() {
   local directory=$work/image root=$work/root config layer environment enter namespaces=(unshare --mount)
-  skopeo copy --src-tls-verify=false "docker://$name" "dir:$directory" >&2 || pull_failed skopeo || return
+  attend skopeo copy --src-tls-verify=false "docker://$name" "dir:$directory" >&2 || pull_failed skopeo || return
   mkdir "$root"
   while read -r layer; do
     tar -xpzf "$directory/${layer#*:}" -C "$root" || die "a layer of $name could not be unpacked"
@@ -246,7 +246,7 @@ Nixery serves on port $port. In another terminal, one of:
 
   docker run --rm -it localhost:$port/shell/git/jq bash
   podman run --rm -it --tls-verify=false localhost:$port/shell/git/jq bash
-  attend skopeo copy --src-tls-verify=false docker://localhost:$port/shell/git/jq oci:image
+  skopeo copy --src-tls-verify=false docker://localhost:$port/shell/git/jq oci:image
 
 Ctrl-C ends it.
 
