@@ -9,6 +9,7 @@ pub mod archive;
 pub mod assemble;
 pub mod cache;
 pub mod config;
+pub mod error_chain;
 pub mod http;
 pub mod image;
 pub mod layers;

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use nixery::config::{Config, Environment};
+use nixery::config::{Config, DEFAULT_MAX_LAYERS, Environment};
+use nixery::error_chain::ErrorChain;
 use nixery::layers::{GraphFile, group, report};
 use nixery::{popularity, serve, telemetry};
 
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Standard error may be closed; there is nothing left to do then.
-            let _ = writeln!(io::stderr(), "nixery: {}", with_causes(&*error));
+            let _ = writeln!(io::stderr(), "nixery: {}", ErrorChain(&*error));
             ExitCode::FAILURE
         }
     }
@@ -66,22 +67,7 @@ async fn layers(path: &Path) -> Result<String, Box<dyn Error>> {
     let graph: GraphFile = serde_json::from_slice(&content).map_err(|error| about(&error))?;
     let url = std::env::var("NIX_POPULARITY_URL").ok().filter(|url| !url.is_empty());
     let (popularity, _) = popularity::load(url.as_deref()).await?;
-    let layers = group(&graph.closure, &graph.roots, &popularity, DEFAULT_LAYERS)
+    let layers = group(&graph.closure, &graph.roots, &popularity, DEFAULT_MAX_LAYERS)
         .map_err(|error| about(&error))?;
     Ok(report(&layers, &graph.closure))
-}
-
-/// What `image.max_layers` is when it isn't set.
-const DEFAULT_LAYERS: usize = 94;
-
-/// An error with all that led to it, on one line.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

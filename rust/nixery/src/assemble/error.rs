@@ -6,6 +6,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::archive::PackError;
+use crate::error_chain::ErrorChain;
 use crate::layers::GroupError;
 use crate::nix::NixError;
 use crate::storage::StorageError;
@@ -98,20 +99,5 @@ impl Failure {
     /// What went wrong.
     pub fn error(&self) -> &AssembleError {
         &self.0.1
-    }
-}
-
-/// An error with all that caused it, on one line.
-struct ErrorChain<'a>(&'a AssembleError);
-
-impl std::fmt::Display for ErrorChain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = std::error::Error::source(self.0);
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
     }
 }

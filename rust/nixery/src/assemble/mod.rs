@@ -185,10 +185,7 @@ impl Inner {
         let image = self.build(name, request).await?;
         if let Some(key) = &key {
             let manifests = image.manifests.iter().map(|manifest| manifest.descriptor()).collect();
-            self.records
-                .write(key, &ManifestRecord { manifests })
-                .await
-                .map_err(AssembleError::from)?;
+            self.records.write(key, &ManifestRecord { manifests }).await?;
         }
         Ok(image)
     }

@@ -13,8 +13,8 @@ use tracing_subscriber::EnvFilter;
 use super::origin::Layers;
 use super::raw::Raw;
 use super::{
-    Config, ConfigError, Environment, ImageConfig, LogConfig, LogFormat, NixConfig, PackingConfig,
-    ServerConfig, SourceConfig, StorageConfig,
+    Config, ConfigError, DEFAULT_MAX_LAYERS, Environment, ImageConfig, LogConfig, LogFormat,
+    NixConfig, PackingConfig, ServerConfig, SourceConfig, StorageConfig,
 };
 use crate::platform::Platform;
 use crate::source::Source;
@@ -69,7 +69,12 @@ pub(super) fn check(
             platform: parsed(layers, "image.platform", raw.image.platform.as_deref())?
                 .or_else(Platform::of_this_machine)
                 .unwrap_or(Platform::Amd64),
-            max_layers: count("image.max_layers", raw.image.max_layers, 94, 1..=120)?,
+            max_layers: count(
+                "image.max_layers",
+                raw.image.max_layers,
+                DEFAULT_MAX_LAYERS as u64,
+                1..=120,
+            )?,
         },
         packing: PackingConfig {
             level: u8::try_from(number("packing.level", raw.packing.level, 5, 1..=12)?)

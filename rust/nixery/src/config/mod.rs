@@ -23,6 +23,11 @@ use origin::{Layers, how_to_set};
 /// The file that is read where it exists and no other is named.
 const SYSTEM_FILE: &str = "/etc/nixery/nixery.toml";
 
+/// What `image.max_layers` is when it isn't set. With the layer of links and the
+/// layers that people add in builds of their own, it stays below the 127 that
+/// Docker can have.
+pub const DEFAULT_MAX_LAYERS: usize = 94;
+
 /// Everything the server was told, checked.
 #[derive(Clone, Debug)]
 pub struct Config {

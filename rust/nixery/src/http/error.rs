@@ -158,7 +158,8 @@ mod tests {
             name: name.to_owned(),
             near: near.iter().map(|&name| name.to_owned()).collect(),
         };
-        let packages = vec![missing("gti", &["git"]), missing("zzz", &[])];
+        let packages =
+            vec![missing("gti", &["git"]), missing("zzz", &[]), missing("geoipp", &["GeoIP"])];
         let name = "pkg".to_owned();
         let message = "its licence is unfree".to_owned();
         for (error, status, code, text) in [
@@ -166,7 +167,8 @@ mod tests {
                 NixError::PackagesNotFound { packages },
                 404,
                 "MANIFEST_UNKNOWN",
-                "Could not find Nix packages: gti (did you mean git?), zzz",
+                "Could not find Nix packages: gti (did you mean git?), zzz, geoipp (did you mean \
+                 geoip?)",
             ),
             (
                 NixError::Refused { name, reason: RefusalReason::Unfree, message },

@@ -245,7 +245,11 @@ fn describe_missing(packages: &[Missing]) -> String {
                 )
             }
             [] => package.name.clone(),
-            near => format!("{} (did you mean {}?)", package.name, near.join(" or ")),
+            // Image names have no upper case.
+            near => {
+                let near = near.join(" or ").to_lowercase();
+                format!("{} (did you mean {near}?)", package.name)
+            }
         })
         .collect();
     let mut text = format!("Could not find Nix packages: {}", names.join(", "));

@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 6] = [
     &["http", "config", "popularity", "telemetry"],
     &["assemble"],
     &["nix", "archive", "cache", "storage"],
-    &["layers", "oci", "image", "source", "platform", "store_path"],
+    &["layers", "oci", "image", "source", "platform", "store_path", "error_chain"],
 ];
 
 /// Arrows within one layer.
