@@ -23,7 +23,8 @@ pub struct Layer {
     /// The store paths, sorted.
     pub paths: Vec<StorePath>,
     /// Why they are together: each path is one of these or needed, in this image,
-    /// only by one of these. Highest rating first; one, except in a shared layer.
+    /// only by one of these, which may be big and so in a layer of its own. Highest
+    /// rating first; one, except in a shared layer.
     pub roots: Vec<StorePath>,
     /// How much it is worth to have it as a layer of its own: the sum over its
     /// roots' subtrees of own size times the binary magnitude of the root's
@@ -89,7 +90,9 @@ pub fn group(
         .into_iter()
         .map(|subtree| {
             let root = closure.nodes()[subtree.root].path.clone();
-            let nodes = subtree.paths.iter().map(|&path| &closure.nodes()[path]);
+            let mut indices = subtree.paths;
+            indices.sort_unstable();
+            let nodes = indices.iter().map(|&path| &closure.nodes()[path]);
             let size = nodes.clone().fold(0, |sum: u64, node| sum.saturating_add(node.nar_size));
             let rating = u128::from(size) * u128::from(magnitude(popularity.of(&root)));
             let paths = nodes.map(|node| node.path.clone()).collect();
@@ -114,10 +117,10 @@ pub fn group(
     Ok(layers)
 }
 
-/// Highest rating first; what is rated alike by the path of the first root.
+/// Highest rating first; what is rated alike by its roots, then by its paths.
 fn sort(layers: &mut [Layer]) {
-    layers
-        .sort_unstable_by(|a, b| (Reverse(a.rating), &a.roots).cmp(&(Reverse(b.rating), &b.roots)));
+    let key = |layer: &Layer| (Reverse(layer.rating), layer.roots.clone(), layer.paths.clone());
+    layers.sort_by_cached_key(key);
 }
 
 /// Most referrers first. Where nothing is known of the world outside the image,

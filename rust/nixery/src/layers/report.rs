@@ -22,6 +22,10 @@ pub fn report(layers: &[Layer], closure: &Closure) -> String {
         let others: Vec<&StorePath> =
             layer.paths.iter().filter(|path| !roots.contains(path)).collect();
         let mut names = list(layer.roots.iter());
+        if others.len() == layer.paths.len() {
+            // The root is big, and in a layer of its own.
+            names = format!("for {names}");
+        }
         if !others.is_empty() {
             names = format!("{names} ({})", list(others.into_iter()));
         }
@@ -57,6 +61,15 @@ mod tests {
     use super::*;
     use crate::layers::tests::{node, path};
     use crate::layers::{Popularity, group};
+
+    #[test]
+    fn shows_what_a_big_root_needs_apart_from_it() {
+        let closure =
+            Closure::new(vec![node("git-2", 20_000_000, &["a-1"]), node("a-1", 2_000, &[])]);
+        let closure = closure.unwrap();
+        let layers = group(&closure, &[path("git-2")], &Popularity::empty(), 94).unwrap();
+        assert!(report(&layers, &closure).contains("0.002      1  for git-2 (a-1)\n"));
+    }
 
     #[test]
     fn shows_each_layer_and_the_sums() {

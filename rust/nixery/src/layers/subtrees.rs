@@ -15,8 +15,9 @@ use super::{Closure, Popularity};
 /// the subtree that needs it.
 pub const BIG_CLOSURE: u64 = 100_000_000;
 
-/// A path that is by itself at least this large, in bytes of NAR, is lifted out:
-/// sending it again costs more than a layer does.
+/// A path that is by itself at least this large, in bytes of NAR, is alone: sending
+/// it again costs more than a layer does. What only it needs is together without it,
+/// as the next image may have another use for a small part of that.
 pub const BIG_PATH: u64 = 10_000_000;
 
 /// A path that is at least this popular is lifted out: in this image one package
@@ -35,7 +36,7 @@ pub const POPULAR: u64 = 16;
 pub(super) struct Subtree {
     /// The path that all others are needed by.
     pub(super) root: usize,
-    /// All paths, the root included, in no order.
+    /// All paths, in no order: the root included, unless it is alone in another one.
     pub(super) paths: Vec<usize>,
 }
 
@@ -97,6 +98,12 @@ pub(super) fn subtrees(
             }
         };
         subtrees[subtree].paths.extend(paths);
+        let mut subtree = subtree;
+        if sizes[component] >= BIG_PATH && !components.needs[component].is_empty() {
+            let root = subtrees[subtree].root;
+            subtrees.push(Subtree { root, paths: Vec::new() });
+            subtree = subtrees.len() - 1;
+        }
         for &need in &components.needs[component] {
             needed_by[need] = match needed_by[need] {
                 NeededBy::Nothing => NeededBy::One(subtree),
@@ -105,6 +112,7 @@ pub(super) fn subtrees(
             };
         }
     }
+    subtrees.retain(|subtree| !subtree.paths.is_empty());
     subtrees
 }
 
@@ -200,6 +208,43 @@ mod tests {
     }
 
     #[test]
+    fn what_is_big_is_alone_whatever_needs_its_parts() {
+        let closure = |uses: &[&str]| {
+            Closure::new(vec![
+                node("git-2", BIG_PATH, &["curl-8", "pcre-2", "glibc-2"]),
+                node("curl-8", 1, &["nghttp-1", "glibc-2"]),
+                node("nghttp-1", 1, &["glibc-2"]),
+                node("pcre-2", 1, &[]),
+                node("glibc-2", 1, &[]),
+                node("bash-5", 1, uses),
+            ])
+            .unwrap()
+        };
+        let private = ["curl-8", "nghttp-1", "pcre-2"];
+        assert_eq!(
+            split(&closure(&["glibc-2"]), "{}"),
+            expected(&[
+                ("git-2", &["git-2"]),
+                ("git-2", &private),
+                ("glibc-2", &["glibc-2"]),
+                ("bash-5", &["bash-5"]),
+            ])
+        );
+        assert_eq!(
+            split(&closure(&["glibc-2", "curl-8"]), "{}"),
+            expected(&[
+                ("git-2", &["git-2"]),
+                ("git-2", &["pcre-2"]),
+                ("curl-8", &["curl-8", "nghttp-1"]),
+                ("glibc-2", &["glibc-2"]),
+                ("bash-5", &["bash-5"]),
+            ])
+        );
+        let alone = Closure::new(vec![node("git-2", BIG_PATH, &[])]).unwrap();
+        assert_eq!(split(&alone, "{}"), expected(&[("git-2", &["git-2"])]));
+    }
+
+    #[test]
     fn hangs_unreachable_paths_below_one_that_nothing_needs() {
         let closure = Closure::new(vec![
             node("bash-5", 1, &["glibc-2"]),
@@ -251,6 +296,7 @@ mod tests {
             for subtree in &mine {
                 for &path in &subtree.paths {
                     let above: Vec<NodeIndex> = tree.dominators(index[path]).unwrap().collect();
+                    // No path is big here.
                     prop_assert_eq!(above[above.len() - 2], index[subtree.root]);
                 }
             }

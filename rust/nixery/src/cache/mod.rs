@@ -1,0 +1,231 @@
+//! What was made before, and under which key it is found.
+//!
+//! Records live in the storage and so are shared by all servers that use it.
+//! Each names the version of its form: one of another version counts as absent.
+
+mod directory;
+mod key;
+mod record;
+
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+pub use directory::Directory;
+pub use key::{ManifestInputs, layer_key, manifest_key, package_key, path_key, rootfs_key};
+pub use record::{LayerRecord, ManifestRecord, PackageRecord, PathRecord};
+
+use crate::concurrent::try_all;
+use crate::counters::{self, CacheLayer};
+use crate::oci::Descriptor;
+use crate::storage::{Object, RecordKey, Storage, StorageError};
+use key::VERSION;
+
+/// Bytes of package records that are kept in memory, as they are written.
+const PACKAGES_CAPACITY: u64 = 32 << 20;
+
+/// How many package records are expected, to size the table.
+const PACKAGES_EXPECTED: usize = 500;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Versioned<T> {
+    version: u32,
+    record: T,
+}
+
+/// What a record says, if nothing else can be read of it.
+#[derive(Deserialize)]
+struct OnlyVersion {
+    version: u32,
+}
+
+/// Records in a storage.
+#[derive(Clone, Debug)]
+pub struct Records(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    storage: Arc<dyn Storage>,
+    packages: Cache<RecordKey, Weighed<PackageRecord>, Weights>,
+}
+
+#[derive(Debug)]
+struct Weighed<T> {
+    record: Arc<T>,
+    bytes: u64,
+}
+
+impl<T> Clone for Weighed<T> {
+    fn clone(&self) -> Self {
+        Self { record: Arc::clone(&self.record), bytes: self.bytes }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Weights;
+
+impl Weighter<RecordKey, Weighed<PackageRecord>> for Weights {
+    fn weight(&self, _: &RecordKey, weighed: &Weighed<PackageRecord>) -> u64 {
+        weighed.bytes
+    }
+}
+
+impl Records {
+    /// The records in `storage`.
+    pub fn new(storage: Arc<dyn Storage>) -> Self {
+        let packages = Cache::with_weighter(PACKAGES_EXPECTED, PACKAGES_CAPACITY, Weights);
+        Self(Arc::new(Inner { storage, packages }))
+    }
+
+    /// Where they are.
+    pub fn storage(&self) -> &Arc<dyn Storage> {
+        &self.0.storage
+    }
+
+    /// The record under `key`; `None` where there is none, or none that can be
+    /// read, which then is made again.
+    pub async fn read<T: DeserializeOwned>(
+        &self,
+        key: &RecordKey,
+    ) -> Result<Option<T>, StorageError> {
+        Ok(self.read_weighed(key).await?.map(|(record, _)| record))
+    }
+
+    async fn read_weighed<T: DeserializeOwned>(
+        &self,
+        key: &RecordKey,
+    ) -> Result<Option<(T, u64)>, StorageError> {
+        let content = self.0.storage.read_record(key).await?;
+        let found = content.and_then(|content| {
+            let record = parse(key, &content)?;
+            Some((record, content.len() as u64))
+        });
+        counters::looked_up(CacheLayer::Record(key.kind.directory()), found.is_some());
+        Ok(found)
+    }
+
+    /// The record of a package, from memory where it was read before.
+    pub async fn package(
+        &self,
+        key: &RecordKey,
+    ) -> Result<Option<Arc<PackageRecord>>, StorageError> {
+        if let Some(known) = self.0.packages.get(key) {
+            counters::looked_up(CacheLayer::Record(key.kind.directory()), true);
+            return Ok(Some(known.record));
+        }
+        let Some((record, bytes)) = self.read_weighed::<PackageRecord>(key).await? else {
+            return Ok(None);
+        };
+        // Packages that nobody asks for are removed some day.
+        self.0.storage.touch(&Object::Record(key.clone())).await?;
+        Ok(Some(self.keep_package(key, record, bytes)))
+    }
+
+    /// Stores the record of a package.
+    pub async fn write_package(
+        &self,
+        key: &RecordKey,
+        record: PackageRecord,
+    ) -> Result<Arc<PackageRecord>, StorageError> {
+        let bytes = self.write(key, &record).await?;
+        Ok(self.keep_package(key, record, bytes))
+    }
+
+    fn keep_package(
+        &self,
+        key: &RecordKey,
+        record: PackageRecord,
+        bytes: u64,
+    ) -> Arc<PackageRecord> {
+        let record = Arc::new(record);
+        self.0.packages.insert(key.clone(), Weighed { record: Arc::clone(&record), bytes });
+        record
+    }
+
+    /// Stores `record`, and returns how many bytes it is. What it names must be
+    /// stored already.
+    pub async fn write<T: Serialize + Sync>(
+        &self,
+        key: &RecordKey,
+        record: &T,
+    ) -> Result<u64, StorageError> {
+        // Serialising to memory can't fail; were it to, the record is made again.
+        let content = serde_json::to_vec(&Versioned { version: VERSION, record });
+        let content = content.unwrap_or_default();
+        self.0.storage.write_record(key, &content).await?;
+        Ok(content.len() as u64)
+    }
+
+    /// Whether all of `blobs` are stored, with the lengths that they must have.
+    pub async fn are_stored(
+        &self,
+        blobs: impl IntoIterator<Item = Descriptor>,
+    ) -> Result<bool, StorageError> {
+        let checks = blobs.into_iter().map(|Descriptor { digest, size }| async move {
+            Ok(self.0.storage.blob_size(&digest).await? == Some(size))
+        });
+        Ok(try_all(checks).await?.into_iter().all(|is_stored| is_stored))
+    }
+}
+
+/// Reads a record. What can't be used is only logged, as it is made again.
+pub fn parse<T: DeserializeOwned>(key: &RecordKey, content: &[u8]) -> Option<T> {
+    let kind = key.kind.directory();
+    match serde_json::from_slice::<Versioned<T>>(content) {
+        Ok(Versioned { version: VERSION, record }) => Some(record),
+        Ok(Versioned { version, .. }) => {
+            tracing::warn!(kind, %key, version, "a record has another version: made again");
+            None
+        }
+        Err(error) => {
+            match serde_json::from_slice(content) {
+                Ok(OnlyVersion { version }) if version != VERSION => {
+                    tracing::warn!(kind, %key, version, "a record has another version: made again");
+                }
+                _ => tracing::warn!(kind, %key, %error, "a record can't be read: made again"),
+            }
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Memory;
+
+    #[tokio::test]
+    async fn records_that_cannot_be_used_count_as_absent() {
+        let storage = Arc::new(Memory::default());
+        let records = Records::new(storage.clone());
+        let key = layer_key(5, &[]);
+        let manifests = vec![Descriptor::of(b"m")];
+        let record = ManifestRecord { image: "git".to_owned(), manifests };
+        records.write(&key, &record).await.unwrap();
+        let good = storage.read_record(&key).await.unwrap().unwrap();
+        assert_eq!(records.read::<ManifestRecord>(&key).await.unwrap(), Some(record));
+
+        let text = String::from_utf8(good.to_vec()).unwrap();
+        let other_version = text.replace("\"version\":2", "\"version\":1");
+        let with_more = text.replace("\"version\":2", "\"version\":2,\"more\":1");
+        for damaged in [&text[..text.len() / 2], "", "{}", &other_version, &with_more] {
+            storage.write_record(&key, damaged.as_bytes()).await.unwrap();
+            assert_eq!(records.read::<ManifestRecord>(&key).await.unwrap(), None, "{damaged}");
+        }
+    }
+
+    #[tokio::test]
+    async fn blobs_are_stored_only_with_the_right_length() {
+        let storage = Arc::new(Memory::default());
+        let records = Records::new(storage.clone());
+        storage.put_blob(b"one").await.unwrap();
+        let (one, two) = (Descriptor::of(b"one"), Descriptor::of(b"two"));
+        assert!(records.are_stored([one]).await.unwrap());
+        assert!(!records.are_stored([one, two]).await.unwrap());
+        assert!(!records.are_stored([Descriptor { size: 4, ..one }]).await.unwrap());
+    }
+}

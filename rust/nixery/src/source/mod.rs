@@ -1,0 +1,152 @@
+//! Where packages come from, and what the tag of an image chooses there.
+
+mod rules;
+mod snapshot;
+mod tag;
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde::Serialize;
+
+pub use rules::{InvalidPattern, NamePattern, RELEASED_CHANNELS, TagRules, UnknownTag};
+pub use snapshot::Snapshot;
+pub use tag::{InvalidTag, LATEST, Tag, is_commit};
+
+/// Where nixpkgs is developed.
+const NIXPKGS: &str = "https://github.com/NixOS/nixpkgs";
+
+/// The package set that the server was set up with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// nixpkgs.
+    Channel {
+        /// A branch such as `nixos-unstable`, or a full commit.
+        channel: String,
+        /// Where it is fetched from.
+        nixpkgs: Nixpkgs,
+    },
+    /// A git repository whose root is a package set.
+    Repository(String),
+    /// A directory, or a Nix file, that is a package set.
+    Path(PathBuf),
+}
+
+/// Where nixpkgs is fetched from, if not from GitHub.
+///
+/// Serialised, it is a part of the builder protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+pub struct Nixpkgs {
+    /// The git repository that knows which commit a channel is at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// The tarball of a commit is `ARCHIVE/COMMIT.tar.gz`.
+    #[serde(rename = "base_url", skip_serializing_if = "Option::is_none")]
+    pub archive: Option<String>,
+}
+
+impl Nixpkgs {
+    /// The git repository.
+    pub fn repository(&self) -> &str {
+        self.repository.as_deref().unwrap_or(NIXPKGS)
+    }
+}
+
+/// A package set at one tag. What it is may change, unless it names a commit.
+///
+/// Serialised, it is the `source` of the builder protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum SourceAt {
+    /// nixpkgs at a branch or full commit.
+    Channel {
+        /// The branch or the commit.
+        channel: String,
+        /// Where it is fetched from.
+        #[serde(flatten)]
+        nixpkgs: Nixpkgs,
+    },
+    /// A git repository.
+    Git {
+        /// What `git clone` would be given.
+        url: String,
+        /// A branch or a tag of it; the default branch without.
+        reference: Option<String>,
+        /// A full commit.
+        revision: Option<String>,
+    },
+    /// A directory or a file.
+    Path {
+        /// Absolute.
+        path: PathBuf,
+    },
+}
+
+impl Source {
+    /// A description for people, without what may be secret in a URL.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Channel { channel, .. } => format!("nixpkgs {channel}"),
+            Self::Repository(url) => format!("git repository {}", without_credentials(url)),
+            Self::Path(path) => format!("path {}", path.display()),
+        }
+    }
+}
+
+impl SourceAt {
+    /// The address without anything secret, for the labels of images. A path is
+    /// none: it means nothing elsewhere, and would make the same packages another
+    /// image on another machine.
+    pub fn address(&self) -> Option<String> {
+        match self {
+            Self::Channel { nixpkgs, .. } => Some(without_credentials(nixpkgs.repository())),
+            Self::Git { url, .. } => Some(without_credentials(url)),
+            Self::Path { .. } => None,
+        }
+    }
+}
+
+/// `text` without the user names and passwords of the URLs in it, such as what
+/// Git and Nix say: they name the URLs that they were given in full.
+pub(crate) fn without_credentials(text: &str) -> String {
+    #[expect(clippy::unwrap_used, reason = "the expression is constant, and tested")]
+    static CREDENTIALS: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r#"([A-Za-z][A-Za-z0-9+.-]*://)[^/ \t\r\n'"]*@"#).unwrap());
+    CREDENTIALS.replace_all(text, "$1").into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_builder_is_told_only_of_mirrors() {
+        let at = |nixpkgs| {
+            let source = SourceAt::Channel { channel: "c".to_owned(), nixpkgs };
+            serde_json::to_string(&source).unwrap()
+        };
+        assert_eq!(at(Nixpkgs::default()), r#"{"type":"channel","channel":"c"}"#);
+        let archive = Some("https://mirror/archive".to_owned());
+        assert_eq!(
+            at(Nixpkgs { repository: Some("https://mirror".to_owned()), archive }),
+            r#"{"type":"channel","channel":"c","repository":"https://mirror","base_url":"https://mirror/archive"}"#
+        );
+    }
+
+    #[test]
+    fn credentials_are_not_shown() {
+        for (text, shown) in [
+            ("https://user:secret@example.org/a@b", "https://example.org/a@b"),
+            ("https://example.org/a@b", "https://example.org/a@b"),
+            ("git@example.org:pkgs.git", "git@example.org:pkgs.git"),
+            ("/srv/pkgs", "/srv/pkgs"),
+            ("in https://me:secret@host/a@b: no", "in https://host/a@b: no"),
+            ("'git+ssh://git@host/x' 'http://u:p@h'", "'git+ssh://host/x' 'http://h'"),
+            ("https://a:p@ss@h/x", "https://h/x"),
+            ("https://host/a and b@c", "https://host/a and b@c"),
+        ] {
+            assert_eq!(without_credentials(text), shown);
+        }
+    }
+}
