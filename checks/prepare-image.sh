@@ -226,6 +226,25 @@ prepares "the default output is taken" '(.graph | length == 1) and (.packages[0]
 ask_for stored
 prepares "a store path without a derivation is taken" '.graph | length == 1'
 check "… and rooted" test "$(find "$temporary/roots" -lname '*-stored-1')"
+# Store paths instead of packages, which are there, or can be built again.
+paths_request() {
+  jq -cn --arg roots "$temporary/roots" '{ protocol: 1, paths: $ARGS.positional, $roots }' --args -- "$@"
+}
+ask_for hello
+cp "$temporary/reply" "$temporary/first"
+hello=$(jq -r '.packages[0].path' "$temporary/first")
+find "$temporary/roots" -type l -delete
+ask "$(paths_request "$hello")"
+prepares "a store path is realised" ".packages == [] and .revision == null and ([.graph[].path] | index(\"$hello\"))"
+check "… with the graph of its package" test \
+  "$(jq -c .graph "$temporary/reply")" = "$(jq -c .graph "$temporary/first")"
+check "… and rooted" test "$(find "$temporary/roots" -lname "$hello")"
+ask "$(paths_request)"
+prepares "no store paths are no error" '.graph == []'
+find "$temporary/roots" -type l -delete
+nix-store --gc >/dev/null 2>&1
+ask "$(paths_request "$hello")"
+refuses build_failed "a store path that nobody can make" '.error.message | test("could not be built")'
 ask_for
 prepares "no packages are no error" '.packages == [] and .graph == []'
 ask_for hello hello Hello
@@ -413,6 +432,9 @@ git_gives "a commit of no branch" "{ revision: \"$lost\" }" lost "$lost"
 git_gives "an older commit of a branch" "{ reference: \"trunk\", revision: \"$first\" }" first "$first"
 git_gives "a commit that has left its branch" "{ reference: \"trunk\", revision: \"$lost\" }" lost "$lost"
 git_gives "a commit of a branch that is gone" "{ reference: \"gone\", revision: \"$feature\" }" feature "$feature"
+git_gives "a commit of a reference in full" "{ reference: \"refs/heads/trunk\", revision: \"$trunk\" }" trunk "$trunk"
+git_gives "a commit that has left a reference in full" "{ reference: \"refs/heads/trunk\", revision: \"$lost\" }" lost "$lost"
+git_gives "a commit of a reference in full that is gone" "{ reference: \"refs/heads/gone\", revision: \"$feature\" }" feature "$feature"
 git_gives "a path as URL" '{ reference: "trunk" }' trunk "$trunk" "$repository"
 new=$(commit new)
 git_gives "a branch that has moved" '{ reference: "trunk" }' new "$new"
@@ -512,6 +534,11 @@ a reference with a star	.source = { type: "git", url: "/a", reference: "*" }
 a short revision	.source = { type: "git", url: "/a", revision: "abc" }
 a URL with a leading dash	.source = { type: "git", url: "-u" }
 a channel with a slash	.source = { type: "channel", channel: "../../evil" }
+paths and packages	.paths = []
+paths that are no list	{ protocol, roots, paths: "x" }
+a path that is no store path	{ protocol, roots, paths: ["/etc/passwd"] }
+a path that leads elsewhere	{ protocol, roots, paths: ["/nix/store/../00000000000000000000000000000000-x"] }
+a path that is an option	{ protocol, roots, paths: ["--help"] }
 a base URL that is a path	.source = { type: "channel", channel: "a", base_url: "/tmp" }
 an array	[.]
 END

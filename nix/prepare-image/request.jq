@@ -64,12 +64,29 @@ def option:
   | need(.value | type == "string" and (test("[\\x00-\\x1f]") | not);
       "the value of option \(.key | shown) must be a string of one line");
 
-def request:
-  need(type == "object"; "the request must be a JSON object")
-  | need(.protocol == 1; "protocol must be 1, not \(.protocol | shown)")
-  | only(["protocol", "source", "system", "packages", "config", "options", "roots"]; "")
+def store_path:
+  need(like("/([^/\\x00-\\x20]+/)+[0-9a-z]{32}-[0-9A-Za-z+._?=-]+") and (test("/\\.\\.?/") | not);
+    "\(shown) is not a store path");
+
+def options:
+  .options //= {}
+  | need(.options | type == "object"; "options must be an object")
+  | .options |= with_entries(option);
+
+def roots:
+  need((.roots | plain) and (.roots | startswith("/")); "roots must be an absolute path, not \(.roots | shown)");
+
+# Store paths instead of packages.
+def paths_request:
+  only(["protocol", "paths", "options", "roots"]; " in a request for paths")
+  | need(.paths | type == "array"; "paths must be a list")
+  | .paths |= map(store_path)
+  | options
+  | roots;
+
+def packages_request:
+  only(["protocol", "source", "system", "packages", "config", "options", "roots"]; "")
   | .config //= null
-  | .options //= {}
   | .source |= source
   | need(.system | like("[a-z0-9_]+-[a-z0-9_]+"); "system must be like \"x86_64-linux\", not \(.system | shown)")
   | need(.packages | type == "array"; "packages must be a list")
@@ -78,9 +95,13 @@ def request:
   | need(.packages | tojson | length <= 100000; "there are too many packages")
   | need(.config == null or (.config | type == "object"); "config must be an object")
   | need(.config | tojson | utf8bytelength <= 100000; "config is too long")
-  | need(.options | type == "object"; "options must be an object")
-  | .options |= with_entries(option)
-  | need((.roots | plain) and (.roots | startswith("/")); "roots must be an absolute path, not \(.roots | shown)");
+  | options
+  | roots;
+
+def request:
+  need(type == "object"; "the request must be a JSON object")
+  | need(.protocol == 1; "protocol must be 1, not \(.protocol | shown)")
+  | if has("paths") then paths_request else packages_request end;
 
 # What load.nix fetches; for git that takes asking first.
 def fetched:
@@ -90,8 +111,10 @@ def fetched:
   end;
 
 def lines:
-  { source: (.source | fetched | tojson), system, packages: (.packages | tojson), config: (.config | tojson), roots }
+  if has("paths") then { paths: (.paths | join(" ")), roots }
+  else { source: (.source | fetched | tojson), system, packages: (.packages | tojson), config: (.config | tojson), roots }
   + .source
+  end
   + (.options | with_entries(.key |= "option " + .))
   | to_entries[] | select(.value != null) | "\(.key)=\(.value)";
 

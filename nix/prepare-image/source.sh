@@ -49,6 +49,11 @@ pin_path() {
 pin_git() {
   local url=${request[url]} reference=${request[reference]-} wanted=${request[revision]-}
 
+  # Who knows both has asked already.
+  if [[ -n $wanted && $reference == refs/* ]]; then
+    git_source "$url" "$wanted" "$reference"
+    return
+  fi
   if ! ask_remote "$url" "$reference" && [[ -z $wanted ]]; then
     fail source_unavailable "$(unreachable "$url")"
   fi

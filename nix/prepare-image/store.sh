@@ -1,12 +1,21 @@
 # shellcheck shell=bash
 # From derivations to store paths and their closure.
 #
-# Sourced by nixery-prepare-image, after packages.sh has set $targets and $paths.
+# Sourced by nixery-prepare-image. What to realise is in $targets, and the store
+# paths that it makes in $paths; packages.sh sets them, or want_paths does.
 # The variables that shellcheck misses are the main program's.
 # shellcheck disable=SC2034,SC2154
 
-# Builds or fetches the packages, each with a garbage collector root.
-realise_packages() {
+# Sets $targets and $paths for a request that has store paths and no packages.
+want_paths() {
+  read -ra paths <<<"${request[paths]}"
+  targets=("${paths[@]}")
+  revision=null
+  echo '{ "packages": [] }' >"$work/resolved"
+}
+
+# Builds or fetches the targets, each with a garbage collector root.
+realise() {
   if ((${#targets[@]} == 0)); then
     return
   fi

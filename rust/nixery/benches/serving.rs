@@ -52,7 +52,8 @@ fn main() -> Result<()> {
     let cores = Cores::choose()?;
     // What is started now stays on the core that this is on now.
     cores.move_to_server_core()?;
-    let server = Server::start(scratch.path(), packages.path())?;
+    let source = format!("source.path = \"{}\"", packages.path());
+    let server = Server::start(scratch.path(), &source, |_| ())?;
     cores.move_to_load_core()?;
 
     let image = load::pull(server.address(), packages.image())?;

@@ -1,22 +1,28 @@
 //! Nixery: a container registry that makes its images from Nix packages when
 //! they are asked for.
 //!
-//! Data flows one way, `main → http → assemble → {nix, archive, cache,
-//! storage} → {layers, oci, image, source}`; the last group is pure (no I/O,
-//! no tokio, no axum). `tests/architecture.rs` checks this.
+//! Data flows one way, `main → http → assemble → pin → cache → {nix, archive} →
+//! storage → {layers, oci, image, source}`; the last group is pure (no I/O,
+//! no tokio, no axum). `tests/it/architecture.rs` checks this.
 
 pub mod archive;
 pub mod assemble;
 pub mod cache;
+pub mod concurrent;
 pub mod config;
+pub mod counters;
 pub mod error_chain;
+pub mod flights;
+pub mod gc;
 pub mod http;
 pub mod image;
 pub mod layers;
 pub mod nix;
 pub mod oci;
+pub mod pin;
 pub mod platform;
 pub mod popularity;
+pub mod process;
 pub mod serve;
 pub mod source;
 pub mod storage;

@@ -25,6 +25,12 @@ struct Arguments {
     /// Check the configuration, print what is in effect, and end
     #[arg(long)]
     check_config: bool,
+    /// Remove from the storage what is not needed any more, and end
+    #[arg(long, conflicts_with_all = ["check_config", "layers"])]
+    gc: bool,
+    /// With --gc: only print what it would remove
+    #[arg(long, requires = "gc")]
+    dry_run: bool,
     /// Print how the store paths of a closure graph are grouped into layers, and end
     #[arg(long, value_name = "GRAPH.json")]
     layers: Option<PathBuf>,
@@ -52,6 +58,10 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         return Ok(io::stdout().write_all(config.to_toml().as_bytes())?);
     }
     telemetry::start(&config.log)?;
+    if arguments.gc {
+        let report = runtime.block_on(serve::collect(&config, arguments.dry_run))?;
+        return Ok(io::stdout().write_all(report.to_string().as_bytes())?);
+    }
     let result = runtime.block_on(serve::serve(config));
     // What is left removes its temporary files; it has no names for others yet.
     runtime.shutdown_timeout(Duration::from_secs(1));

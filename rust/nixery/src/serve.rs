@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -14,15 +15,23 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::{InvalidLevel, Level};
-use crate::assemble::{Assembler, Limits, Packer};
+use crate::assemble::{Assembler, Limits, Packer, Parts};
+use crate::cache::{Directory, Records};
 use crate::config::{Config, ServerConfig, StorageConfig};
+use crate::counters;
+use crate::error_chain::ErrorChain;
+use crate::gc::{self, GcError};
 use crate::http::{Registry, router};
 use crate::nix::{Builder, NixError, Roots};
+use crate::pin::Pins;
 use crate::popularity::{self, LoadError};
 use crate::storage::{Filesystem, Storage, StorageError};
 
 /// For how long running responses may go on after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(30);
+
+/// How often what was counted is summed up.
+const UPKEEP: Duration = Duration::from_secs(2);
 
 /// Why the server doesn't run.
 #[derive(Debug, Error)]
@@ -48,12 +57,26 @@ pub enum ServeError {
         /// Why.
         source: io::Error,
     },
+    /// The cache directory can't be used.
+    #[error("can't use {path}; NIXERY_CACHE_PATH (cache.path) names the directory of the cache")]
+    Cache {
+        /// The directory.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
     /// The builder can't be used.
     #[error("the builder can't be used")]
     Builder(#[from] NixError),
     /// The popularity table can't be read.
     #[error("NIX_POPULARITY_URL (nix.popularity_url) can't be used")]
     Popularity(#[from] LoadError),
+    /// Nothing more can be removed from the storage.
+    #[error("garbage collection failed")]
+    Collect(#[from] GcError),
+    /// Nothing can be counted.
+    #[error("can't count what is done")]
+    Metrics(#[source] BuildError),
     /// The compression level doesn't exist.
     #[error("packing.level can't be used")]
     Level(#[from] InvalidLevel),
@@ -69,8 +92,13 @@ pub enum ServeError {
 /// sent, and ends the builds.
 pub async fn serve(config: Config) -> Result<(), ServeError> {
     raise_file_limit();
+    let metrics = count().map_err(ServeError::Metrics)?;
     let shutdown = CancellationToken::new();
-    let registry = registry(&config, shutdown.clone()).await?;
+    let registry = registry(&config, metrics, shutdown.clone()).await?;
+    if let Some(interval) = config.gc.interval {
+        let (storage, limits) = (Arc::clone(&registry.storage), limits(&config));
+        tokio::spawn(collect_regularly(storage, limits, interval, shutdown.clone()));
+    }
     let listener = listen(&config.server).await?;
     let address = listener.local_addr().map_err(ServeError::Run)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Run)?;
@@ -123,30 +151,105 @@ async fn told_to_stop(terminate: &mut Signal, interrupt: &mut Signal) {
     }
 }
 
-async fn registry(config: &Config, shutdown: CancellationToken) -> Result<Registry, ServeError> {
+/// Removes from the storage what the configuration says isn't needed any more.
+pub async fn collect(config: &Config, dry_run: bool) -> Result<gc::Report, ServeError> {
+    let storage = open_storage(config).await?;
+    Ok(gc::collect(&storage, &limits(config), dry_run).await?)
+}
+
+fn limits(config: &Config) -> gc::Limits {
+    gc::Limits { keep: config.gc.keep, max_bytes: config.gc.max_bytes }
+}
+
+async fn collect_regularly(
+    storage: Arc<dyn Storage>,
+    limits: gc::Limits,
+    interval: Duration,
+    shutdown: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(interval) => {}
+        }
+        match gc::collect(&storage, &limits, false).await {
+            Ok(report) => tracing::info!(
+                images = report.images.len(),
+                blobs = report.blobs,
+                bytes = report.bytes,
+                records = report.records,
+                left = report.left,
+                "garbage collected"
+            ),
+            Err(error) => tracing::error!("garbage collection failed: {}", ErrorChain(&error)),
+        }
+    }
+}
+
+/// Has everything counted that this process does from now on.
+fn count() -> Result<PrometheusHandle, BuildError> {
+    let handle =
+        PrometheusBuilder::new().set_buckets(&counters::SECONDS_BUCKETS)?.install_recorder()?;
+    counters::describe();
+    // Durations are gathered in memory until somebody sums them up.
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(handle)
+}
+
+async fn open_storage(config: &Config) -> Result<Arc<dyn Storage>, ServeError> {
     let StorageConfig::Filesystem { path } = &config.storage;
     let storage: Arc<dyn Storage> = Arc::new(Filesystem::open(path)?);
     storage.check().await?;
+    Ok(storage)
+}
+
+async fn registry(
+    config: &Config,
+    metrics: PrometheusHandle,
+    shutdown: CancellationToken,
+) -> Result<Registry, ServeError> {
+    let storage = open_storage(config).await?;
     let roots = Roots::open(&config.nix.roots).map_err(|source| ServeError::Roots {
         path: config.nix.roots.display().to_string(),
         source,
     })?;
+    let directory = Directory::open(&config.cache.path, config.cache.max_bytes);
+    let directory = directory.map_err(|source| ServeError::Cache {
+        path: config.cache.path.display().to_string(),
+        source,
+    })?;
+    let directory = Arc::new(directory);
+    let source = &config.source;
+    let pins =
+        Pins::new(source.refresh, source.fingerprint, Arc::clone(&directory), shutdown.clone());
     let builder = Builder::new(config.nix.timeout, roots, shutdown);
     builder.check().await?;
     let popularity = popularity::load(config.nix.popularity_url.as_deref()).await?;
     let threads = NonZeroUsize::new(config.packing.threads).unwrap_or(NonZeroUsize::MIN);
-    let packer =
-        Packer::new(threads, Level::new(config.packing.level)?).map_err(ServeError::Threads)?;
+    let level = Level::new(config.packing.level)?;
+    let records = Records::new(Arc::clone(&storage));
+    let packer = Packer::new(threads, level, records.clone()).map_err(ServeError::Threads)?;
     let limits = Limits {
         max_builds: config.nix.max_builds,
         max_queue: config.nix.max_queue,
         max_layers: config.image.max_layers,
-        refresh: config.source.refresh,
     };
+    let parts = Parts { records, directory, pins, builder, packer, popularity };
     Ok(Registry {
-        assembler: Assembler::new(Arc::clone(&storage), builder, packer, popularity, limits),
+        assembler: Assembler::new(parts, limits),
         storage,
-        source: config.source.source.clone(),
+        source: source.source.clone(),
+        tag_rules: source.tags.clone(),
+        metrics: Box::new(move || {
+            metrics.run_upkeep();
+            metrics.render()
+        }),
         default_platform: config.image.platform,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::Result;
@@ -82,11 +82,6 @@ impl Drop for PackageSet {
             .stderr(Stdio::null())
             .status();
     }
-}
-
-/// The directory of the builder.
-pub(crate) fn builder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../nix/prepare-image")
 }
 
 /// The same random bytes in every run, others for each name.

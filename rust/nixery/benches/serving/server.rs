@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Lines};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -12,7 +12,6 @@ use std::time::Duration;
 use nixery::config::settings::SETTINGS;
 use serde_json::Value;
 
-use super::image::builder;
 use crate::Result;
 
 /// A server that runs until this is dropped.
@@ -22,17 +21,23 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts the server with everything it writes below `scratch`, and packages
-    /// from the directory `source`.
-    pub(crate) fn start(scratch: &Path, source: &str) -> Result<Self> {
+    /// Starts the server with everything it writes below `scratch`, and `settings`, in
+    /// lines of TOML, the package source among them. Everything that it logs once it
+    /// listens is given to `heard`.
+    pub(crate) fn start(
+        scratch: &Path,
+        settings: &str,
+        heard: impl Fn(Value) + Send + 'static,
+    ) -> Result<Self> {
         let configuration = scratch.join("nixery.toml");
         let directory = scratch.display();
         let text = format!(
             "server = {{ address = \"127.0.0.1\", port = 0 }}\n\
-             source.path = \"{source}\"\n\
              storage.path = \"{directory}/storage\"\n\
+             cache.path = \"{directory}/cache\"\n\
              nix.roots = \"{directory}/roots\"\n\
-             log.format = \"json\"\n"
+             log.format = \"json\"\n\
+             {settings}\n"
         );
         fs::write(&configuration, text)?;
         let program = std::env::var_os("NIXERY_BENCH_SERVER");
@@ -49,9 +54,14 @@ impl Server {
         command.stdin(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.spawn()?;
         let log = process.stderr.take().ok_or("the server has no log")?;
-        let mut log = BufReader::new(log).lines();
-        let address = address(&mut log)?;
-        thread::spawn(move || log.map_while(std::io::Result::ok).for_each(|line| show(&line)));
+        let mut lines = BufReader::new(log).lines();
+        let address = address(&mut lines)?;
+        thread::spawn(move || {
+            for line in lines.map_while(std::io::Result::ok) {
+                show(&line);
+                heard(serde_json::from_str(&line).unwrap_or_default());
+            }
+        });
         Ok(Self { process, address })
     }
 
@@ -85,6 +95,11 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The directory of the builder.
+pub(crate) fn builder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../nix/prepare-image")
 }
 
 /// Reads the log up to where it says where the server listens.

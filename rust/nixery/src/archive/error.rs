@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::store_path::StorePath;
+
 /// Why a layer was not packed. Whatever reached the sink before is useless
 /// then; the pool stays usable for all other layers.
 #[derive(Debug, Error)]
@@ -34,6 +36,14 @@ pub enum PackError {
     Unsupported {
         /// The offending file.
         path: PathBuf,
+    },
+    /// Gzip members that were packed before are not what they were.
+    #[error("what was packed of {path} before can't be used again")]
+    Damaged {
+        /// The store path that they are of.
+        path: StorePath,
+        /// What is wrong with them.
+        source: io::Error,
     },
     /// The sink refused the compressed bytes.
     #[error("cannot write the layer")]

@@ -1,15 +1,17 @@
 //! Packing store paths into one layer.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::PackError;
+use super::member::MemberReader;
 use super::pool::Pool;
-use super::stream::{Finished, LayerStream};
+use super::stream::{Finished, LayerStream, Part};
 use super::tar;
 use crate::oci::Digest;
+use crate::storage::{Blob, BlobSink};
 use crate::store_path::StorePath;
 
 /// What a manifest, an image configuration and a storage back end need to know
@@ -42,10 +44,41 @@ pub struct PathMembers {
     pub path: StorePath,
     /// Where they begin in the compressed layer, in bytes.
     pub offset: u64,
-    /// How many compressed bytes they are.
-    pub length: u64,
+    /// How many compressed bytes each of them has.
+    pub members: Vec<u32>,
     /// How many bytes of the archive they hold.
     pub uncompressed: u64,
+}
+
+impl PathMembers {
+    /// How many compressed bytes they are together.
+    pub fn length(&self) -> u64 {
+        self.members.iter().copied().map(u64::from).sum()
+    }
+}
+
+/// A store path of a layer, and where its bytes come from.
+#[derive(Clone, Debug)]
+pub enum PathSource {
+    /// From the store: they are packed.
+    Store(StorePath),
+    /// From a layer that has them: they are copied.
+    Layer {
+        /// Where they are.
+        members: PathMembers,
+        /// The layer.
+        blob: Blob,
+    },
+}
+
+impl PathSource {
+    /// The store path.
+    pub fn path(&self) -> &StorePath {
+        match self {
+            Self::Store(path) => path,
+            Self::Layer { members, .. } => &members.path,
+        }
+    }
 }
 
 /// Packs `paths`, in the order of their bytes and each once, and writes the
@@ -61,31 +94,77 @@ pub fn pack_layer(
     sink: &mut dyn Write,
     cancelled: &AtomicBool,
 ) -> Result<Packed, PackError> {
-    let mut paths: Vec<&StorePath> = paths.iter().collect();
-    paths.sort_unstable();
-    paths.dedup();
+    let sources = paths.iter().cloned().map(PathSource::Store).collect();
+    put_together(pool, sources, &mut OnlyWrite(sink), cancelled)
+}
+
+/// The same for paths of which some are in other layers already: these are not
+/// compressed again, and need not be in the store. The layer is the same, byte by
+/// byte, whichever they are.
+pub fn put_together(
+    pool: &Pool,
+    mut sources: Vec<PathSource>,
+    sink: &mut dyn BlobSink,
+    cancelled: &AtomicBool,
+) -> Result<Packed, PackError> {
+    sources.sort_by(|a, b| a.path().cmp(b.path()));
+    sources.dedup_by(|a, b| a.path() == b.path());
+    let paths: Vec<&StorePath> = sources.iter().map(PathSource::path).collect();
     let mut stream = LayerStream::new(pool, sink, cancelled);
-    tar::write_store_paths(&paths, &mut stream)?;
+    let mut reader = None;
+    tar::write_beginning(&paths, &mut stream)?;
+    let is_packed = |source: &PathSource| matches!(source, PathSource::Store(_));
+    let mut first = 0;
+    // Runs of paths from the store are walked through together, so that what
+    // comes next is read ahead.
+    for run in sources.chunk_by(|a, b| is_packed(a) && is_packed(b)) {
+        match &run[0] {
+            PathSource::Store(_) => {
+                tar::write_trees(&paths[first..first + run.len()], &mut stream)?;
+            }
+            PathSource::Layer { members, blob } => {
+                stream.copy(blob, members, reader.get_or_insert_with(MemberReader::new))?;
+            }
+        }
+        first += run.len();
+    }
+    tar::write_end(&mut stream)?;
     Ok(Packed::new(stream.finish()?, &paths))
 }
+
+/// A sink that other blobs' bytes come to over memory.
+pub(super) struct OnlyWrite<'a>(pub(super) &'a mut dyn Write);
+
+impl Write for OnlyWrite<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl BlobSink for OnlyWrite<'_> {}
 
 impl Packed {
     /// `paths` are those of the parts after the first.
     pub(super) fn new(finished: Finished, paths: &[&StorePath]) -> Self {
         let Finished { diff_id, blob, parts } = finished;
-        let mut offset = parts.first().map_or(0, |part| part.compressed);
+        let mut offset = parts.first().map_or(0, Part::compressed);
+        let uncompressed_size = parts.iter().map(|part| part.uncompressed).sum();
         let members = paths
             .iter()
-            .zip(parts.iter().skip(1))
+            .zip(parts.into_iter().skip(1))
             .map(|(path, part)| {
-                let members = PathMembers {
+                let begin = offset;
+                offset += part.compressed();
+                PathMembers {
                     path: (*path).clone(),
-                    offset,
-                    length: part.compressed,
+                    offset: begin,
+                    members: part.members,
                     uncompressed: part.uncompressed,
-                };
-                offset += part.compressed;
-                members
+                }
             })
             .collect();
         Self {
@@ -93,7 +172,7 @@ impl Packed {
             digest: blob.digest,
             md5: blob.md5,
             size: blob.size,
-            uncompressed_size: parts.iter().map(|part| part.uncompressed).sum(),
+            uncompressed_size,
             members,
         }
     }

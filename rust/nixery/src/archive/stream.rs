@@ -1,7 +1,6 @@
 //! One layer on its way through the pool: tar in, gzip out, in order.
 
 use std::collections::VecDeque;
-use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
@@ -10,9 +9,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::error::PackError;
 use super::hash::{BlobHasher, BlobHashes};
+use super::layer::PathMembers;
+use super::member::MemberReader;
 use super::pool::{Block, Pool};
 use super::tar::Output;
 use crate::oci::Digest;
+use crate::storage::{Blob, BlobSink};
 
 /// How often a layer that waits for memory looks whether it was cancelled.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
@@ -24,7 +26,7 @@ const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
 /// quarter of the time that compression takes.
 pub(super) struct LayerStream<'a> {
     pool: &'a Pool,
-    sink: &'a mut dyn Write,
+    sink: &'a mut dyn BlobSink,
     cancelled: &'a AtomicBool,
     /// The block being filled.
     current: Option<Block>,
@@ -40,11 +42,19 @@ struct Pending {
     compressed: Receiver<Block>,
 }
 
-/// Sizes of one part of an archive, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// One part of an archive.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Part {
-    pub compressed: u64,
+    /// The length of each of its gzip members in bytes.
+    pub members: Vec<u32>,
+    /// How many bytes they hold.
     pub uncompressed: u64,
+}
+
+impl Part {
+    pub(super) fn compressed(&self) -> u64 {
+        self.members.iter().copied().map(u64::from).sum()
+    }
 }
 
 /// What is known of a layer once it is written.
@@ -55,7 +65,11 @@ pub(super) struct Finished {
 }
 
 impl<'a> LayerStream<'a> {
-    pub(super) fn new(pool: &'a Pool, sink: &'a mut dyn Write, cancelled: &'a AtomicBool) -> Self {
+    pub(super) fn new(
+        pool: &'a Pool,
+        sink: &'a mut dyn BlobSink,
+        cancelled: &'a AtomicBool,
+    ) -> Self {
         Self {
             pool,
             sink,
@@ -80,6 +94,38 @@ impl<'a> LayerStream<'a> {
             blob: self.blob.finish(),
             parts: self.parts,
         })
+    }
+
+    /// Adds a part that is in `blob` already: its bytes are only hashed and copied.
+    pub(super) fn copy(
+        &mut self,
+        blob: &Blob,
+        part: &PathMembers,
+        reader: &mut MemberReader,
+    ) -> Result<(), PackError> {
+        self.begin_part()?;
+        while self.deliver_oldest()? {
+            self.check_cancelled()?;
+        }
+        let damaged = |source| PackError::Damaged { path: part.path.clone(), source };
+        let mut offset = part.offset;
+        let mut uncompressed = 0;
+        for &length in &part.members {
+            self.check_cancelled()?;
+            let member = reader.read(blob, offset, length).map_err(damaged)?;
+            self.blob.update(member.compressed);
+            self.archive.update(member.content);
+            offset += u64::from(length);
+            uncompressed += member.content.len() as u64;
+        }
+        if uncompressed != part.uncompressed {
+            return Err(damaged(std::io::ErrorKind::InvalidData.into()));
+        }
+        self.sink.append(blob, part.offset, offset - part.offset).map_err(PackError::Sink)?;
+        if let Some(this) = self.parts.last_mut() {
+            *this = Part { members: part.members.clone(), uncompressed };
+        }
+        Ok(())
     }
 
     /// Hands the current block over to the pool, if it holds anything.
@@ -140,7 +186,8 @@ impl<'a> LayerStream<'a> {
 
     fn deliver(&mut self, part: usize, block: &Block) -> Result<(), PackError> {
         let bytes = block.filled();
-        self.parts[part].compressed += bytes.len() as u64;
+        // A member is at most a little longer than a block.
+        self.parts[part].members.push(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         self.blob.update(bytes);
         self.sink.write_all(bytes).map_err(PackError::Sink)
     }

@@ -36,10 +36,25 @@ pub trait Output {
 /// Its parts are: the directories above the store paths (`nix/`, `nix/store/`),
 /// then each store path's own tree, then the end of the archive.
 pub fn write_store_paths(paths: &[&StorePath], out: &mut impl Output) -> Result<(), PackError> {
+    write_beginning(paths, out)?;
+    write_trees(paths, out)?;
+    write_end(out)
+}
+
+/// Writes the part before the store paths: the directories above them.
+pub(super) fn write_beginning(
+    paths: &[&StorePath],
+    out: &mut impl Output,
+) -> Result<(), PackError> {
     out.begin_part()?;
     for ancestor in ancestors(paths) {
         write_directory(out, ancestor, 0o755)?;
     }
+    Ok(())
+}
+
+/// Writes the trees of `paths`, each as a part of its own.
+pub(super) fn write_trees(paths: &[&StorePath], out: &mut impl Output) -> Result<(), PackError> {
     for entry in Walk::new(paths) {
         let Entry { path, is_root, node } = entry?;
         if is_root {
@@ -51,7 +66,7 @@ pub fn write_store_paths(paths: &[&StorePath], out: &mut impl Output) -> Result<
             Node::File { file, mode, size } => write_open_file(out, &path, mode, size, &file)?,
         }
     }
-    write_end(out)
+    Ok(())
 }
 
 /// Every directory above one of `paths`, without the leading slash, sorted.

@@ -2,120 +2,161 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
-use futures_util::future::try_join_all;
 use tokio::task::spawn_blocking;
 
 use super::error::AssembleError;
-use super::packing::Content;
+use super::packages::Ingredients;
+use super::packing::{Content, Plan};
+use super::turn::Turn;
 use super::{Image, ImageRequest, Inner, StoredManifest, environment};
+use crate::archive::PackError;
 use crate::cache::LayerRecord;
-use crate::image::ImageName;
+use crate::concurrent::try_all;
 use crate::layers::{Layer, group};
-use crate::nix::Prepared;
 use crate::oci::{Descriptor, Format, ImageConfig, LayerHistory, Manifest};
+use crate::source::Snapshot;
 use crate::store_path::StorePath;
 
 /// Names of a layer's paths that its history entry lists.
 const NAMES_IN_HISTORY: usize = 30;
 
-impl Inner {
-    /// Has the packages made, packed and stored.
-    pub(super) async fn build(
-        &self,
-        name: &ImageName,
-        request: &ImageRequest,
-    ) -> Result<Image, AssembleError> {
-        tracing::info!(image = %name, "preparing packages");
-        let prepared =
-            Arc::new(self.builder.prepare(name.as_str(), &request.spec, &request.source).await?);
-        let groups = self.group(&prepared).await?;
+/// An image that was made.
+pub(super) struct Built {
+    pub(super) image: Image,
+    /// Whether it is what the source will always have under this name.
+    pub(super) is_fixed: bool,
+}
+
+/// The making of one image.
+pub(super) struct Build<'a> {
+    pub(super) inner: &'a Inner,
+    pub(super) request: &'a ImageRequest,
+    /// What the client calls it, for the log.
+    pub(super) name: &'a str,
+    pub(super) turn: Turn<'a>,
+}
+
+impl Build<'_> {
+    /// Has the packages made, packed and stored, as far as they aren't.
+    pub(super) async fn run(mut self) -> Result<Built, AssembleError> {
+        let begin = Instant::now();
+        let ingredients = self.ingredients().await?;
+        let prepared = begin.elapsed();
+        let groups = self.group(&ingredients).await?;
         tracing::info!(
-            image = %name,
-            store_paths = prepared.closure.len(),
+            image = self.name,
+            store_paths = ingredients.closure.len(),
             layers = groups.len(),
-            bytes = prepared.closure.total_nar_size(),
+            bytes = ingredients.closure.total_nar_size(),
             "packing"
         );
-        let layers = self.pack(&prepared, groups).await?;
-        let image = self.describe(request, prepared, layers).await?;
-        tracing::info!(image = %name, "made");
-        Ok(image)
+        let layers = match self.layers(&ingredients, &groups, true).await {
+            Err(AssembleError::Pack(error @ PackError::Damaged { .. })) => {
+                let error = crate::error_chain::ErrorChain(&error).to_string();
+                tracing::warn!(
+                    image = self.name,
+                    error,
+                    "a record is wrong: packing all paths again"
+                );
+                self.layers(&ingredients, &groups, false).await?
+            }
+            other => other?,
+        };
+        let image = self.describe(&ingredients, layers).await?;
+        tracing::info!(
+            image = self.name,
+            nix = ingredients.in_store.is_some(),
+            prepare_ms = millis(prepared),
+            total_ms = millis(begin.elapsed()),
+            "made"
+        );
+        Ok(Built { image, is_fixed: ingredients.are_fixed })
     }
 
     /// Large closures take tens of milliseconds, which others shall not wait for.
-    async fn group(&self, prepared: &Arc<Prepared>) -> Result<Vec<Layer>, AssembleError> {
-        let (prepared, popularity) = (Arc::clone(prepared), Arc::clone(&self.popularity));
-        let budget = self.limits.max_layers;
-        let work = spawn_blocking(move || {
-            group(&prepared.closure, &package_paths(&prepared), &popularity, budget)
-        });
+    async fn group(&self, ingredients: &Ingredients) -> Result<Vec<Layer>, AssembleError> {
+        let (closure, popularity) =
+            (Arc::clone(&ingredients.closure), Arc::clone(&self.inner.popularity));
+        let (roots, budget) = (ingredients.package_paths(), self.inner.limits.max_layers);
+        let work = spawn_blocking(move || group(&closure, &roots, &popularity, budget));
         Ok(work.await.map_err(|_| AssembleError::Crashed)??)
     }
 
-    /// Packs all layers, the root file system on top of the others.
-    async fn pack(
-        &self,
-        prepared: &Arc<Prepared>,
-        groups: Vec<Layer>,
+    /// All layers, the root file system on top of the others, each with its history.
+    /// With `reuse`, what other layers have is copied from there.
+    async fn layers(
+        &mut self,
+        ingredients: &Ingredients,
+        groups: &[Layer],
+        reuse: bool,
     ) -> Result<Vec<(LayerRecord, String)>, AssembleError> {
-        let packages = package_paths(prepared);
         let contents = groups
-            .into_iter()
-            .map(|layer| (history(&layer), Content::StorePaths(layer.paths)))
-            .chain([("nixery: links to the packages".to_owned(), Content::RootFs(packages))]);
-        try_join_all(contents.map(|(created_by, content)| async move {
-            let record = self.packer.layer(content, &self.storage, &self.records).await?;
-            Ok((record, created_by))
-        }))
-        .await
+            .iter()
+            .map(|layer| Content::StorePaths(layer.paths.clone()))
+            .chain([Content::RootFs(ingredients.packages.clone())]);
+        let plans = self.inner.packer.plan(contents.collect(), reuse).await?;
+        let missing: Vec<StorePath> = plans
+            .iter()
+            .flat_map(Plan::paths_to_pack)
+            .filter(|path| {
+                let prepared = ingredients.in_store.as_ref();
+                !prepared.is_some_and(|prepared| prepared.closure.contains(path))
+            })
+            .cloned()
+            .collect();
+        let _kept = self.put_into_store(ingredients, &missing).await?;
+        let records = self.inner.packer.make(plans).await?;
+        let links = "nixery: links to the packages".to_owned();
+        let history = groups.iter().map(history).chain([links]);
+        Ok(records.into_iter().zip(history).collect())
     }
 
     /// Writes the image configuration, and a manifest in each format.
     async fn describe(
         &self,
-        request: &ImageRequest,
-        prepared: Arc<Prepared>,
+        ingredients: &Ingredients,
         layers: Vec<(LayerRecord, String)>,
     ) -> Result<Image, AssembleError> {
-        let labels = labels(request, &prepared);
-        let environment = spawn_blocking(move || environment::variables(&prepared.closure));
         let blobs: Vec<Descriptor> = layers.iter().map(|(record, _)| record.blob).collect();
+        let locales = ingredients.packages.iter().flat_map(|record| &record.locales);
         let config = ImageConfig {
-            platform: request.spec.platform(),
-            command: if request.spec.has_shell() { vec!["bash".to_owned()] } else { Vec::new() },
-            environment: environment.await.map_err(|_| AssembleError::Crashed)?,
-            labels,
+            platform: self.request.spec.platform(),
+            command: if self.request.spec.has_shell() {
+                vec!["bash".to_owned()]
+            } else {
+                Vec::new()
+            },
+            environment: environment::variables(locales),
+            labels: labels(&self.request.source),
             layers: layers
                 .into_iter()
                 .map(|(record, created_by)| LayerHistory { diff_id: record.diff_id, created_by })
                 .collect(),
         }
         .to_json();
-        self.storage.put_blob(&config).await?;
         let mut manifests = Vec::new();
         for format in Format::ALL {
             let manifest = Manifest::new(format, Descriptor::of(&config), &blobs);
-            self.storage.put_blob(&manifest.content).await?;
             manifests.push(Arc::new(StoredManifest::new(manifest)));
         }
+        let documents = manifests.iter().map(|manifest| &manifest.content[..]);
+        let documents = [&config[..]].into_iter().chain(documents);
+        try_all(documents.map(|document| self.inner.records.storage().put_blob(document))).await?;
         Ok(Image { manifests })
     }
 }
 
-/// The store paths of what was asked for, sorted, each once.
-fn package_paths(prepared: &Prepared) -> Vec<StorePath> {
-    let mut paths: Vec<StorePath> =
-        prepared.packages.iter().map(|package| package.path.clone()).collect();
-    paths.sort_unstable();
-    paths.dedup();
-    paths
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What `docker history` shows for a layer: first what the rest is there for.
 fn history(layer: &Layer) -> String {
+    let roots = layer.roots.iter().filter(|root| layer.paths.contains(root));
     let others = layer.paths.iter().filter(|path| !layer.roots.contains(path));
-    let names = layer.roots.iter().chain(others).map(StorePath::name);
+    let names = roots.chain(others).map(StorePath::name);
     let names: Vec<&str> = names.take(NAMES_IN_HISTORY).collect();
     let more = match layer.paths.len().saturating_sub(NAMES_IN_HISTORY) {
         0 => String::new(),
@@ -126,13 +167,13 @@ fn history(layer: &Layer) -> String {
 
 /// Where the image comes from (OCI image specification, "Pre-Defined
 /// Annotation Keys").
-fn labels(request: &ImageRequest, prepared: &Prepared) -> BTreeMap<String, String> {
+fn labels(source: &Snapshot) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::new();
-    if let Some(address) = request.source.address() {
+    if let Some(address) = source.source().address() {
         labels.insert("org.opencontainers.image.source".to_owned(), address);
     }
-    if let Some(revision) = &prepared.revision {
-        labels.insert("org.opencontainers.image.revision".to_owned(), revision.clone());
+    if let Some(revision) = source.revision() {
+        labels.insert("org.opencontainers.image.revision".to_owned(), revision.to_owned());
     }
     labels
 }

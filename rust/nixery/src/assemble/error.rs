@@ -9,6 +9,7 @@ use crate::archive::PackError;
 use crate::error_chain::ErrorChain;
 use crate::layers::GroupError;
 use crate::nix::NixError;
+use crate::pin::PinError;
 use crate::storage::StorageError;
 
 /// Why there is no image.
@@ -17,6 +18,9 @@ pub enum AssembleError {
     /// There are no packages.
     #[error(transparent)]
     Nix(#[from] NixError),
+    /// It isn't known what the package source is at.
+    #[error(transparent)]
+    Pin(#[from] PinError),
     /// A layer couldn't be packed.
     #[error("can't pack a layer")]
     Pack(#[from] PackError),
@@ -59,6 +63,13 @@ impl AssembleError {
                 NixError::BuilderBroken { .. } | NixError::Process(_) | NixError::Roots(_) => {
                     Cause::Server
                 }
+            },
+            Self::Pin(error) => match error {
+                PinError::NotFound { .. } => Cause::Image,
+                PinError::Unavailable { .. } | PinError::ShuttingDown | PinError::Busy => {
+                    Cause::Moment
+                }
+                PinError::Git(_) | PinError::Crashed => Cause::Server,
             },
             Self::Busy => Cause::Moment,
             Self::Pack(_) | Self::Storage(_) | Self::Group(_) | Self::Crashed => Cause::Server,

@@ -9,6 +9,7 @@ use quick_cache::sync::Cache;
 
 use super::{Image, ImageRequest, StoredManifest};
 use crate::oci::Digest;
+use crate::storage::{MARK_INTERVAL, Object};
 
 /// Bytes of manifests that are kept in memory. An image of 95 layers has two of
 /// about 20 KB each.
@@ -24,8 +25,9 @@ const OVERHEAD: u64 = 1024;
 #[derive(Debug)]
 pub(super) struct Known {
     images: Cache<ImageRequest, KnownImage, Weights>,
-    manifests: Cache<Digest, Arc<StoredManifest>, Weights>,
+    manifests: Cache<Digest, KnownManifest, Weights>,
     doubts: AtomicU64,
+    begin: Instant,
 }
 
 /// An image, until when it may be handed out, and when it was last checked.
@@ -33,17 +35,33 @@ pub(super) struct Known {
 pub(super) struct KnownImage {
     pub(super) image: Arc<Image>,
     until: Option<Instant>,
-    /// The number of doubts when its blobs were last seen to be there.
-    checked: Arc<AtomicU64>,
+    state: Arc<State>,
+}
+
+/// A manifest that clients may ask for by its digest.
+#[derive(Clone, Debug)]
+pub(super) struct KnownManifest {
+    pub(super) manifest: Arc<StoredManifest>,
+    state: Arc<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// What is marked as used when it is handed out.
+    marks: Vec<Object>,
+    /// The number of doubts when all blobs were last seen to be there.
+    checked: AtomicU64,
+    /// Seconds of this process when that was marked.
+    marked: AtomicU64,
 }
 
 impl KnownImage {
     pub(super) fn is_checked(&self, doubts: u64) -> bool {
-        self.checked.load(Ordering::Acquire) == doubts
+        self.state.checked.load(Ordering::Acquire) == doubts
     }
 
     pub(super) fn set_checked(&self, doubts: u64) {
-        self.checked.store(doubts, Ordering::Release);
+        self.state.checked.store(doubts, Ordering::Release);
     }
 }
 
@@ -56,9 +74,9 @@ impl Weighter<ImageRequest, KnownImage> for Weights {
     }
 }
 
-impl Weighter<Digest, Arc<StoredManifest>> for Weights {
-    fn weight(&self, _: &Digest, manifest: &Arc<StoredManifest>) -> u64 {
-        OVERHEAD + manifest.content.len() as u64
+impl Weighter<Digest, KnownManifest> for Weights {
+    fn weight(&self, _: &Digest, known: &KnownManifest) -> u64 {
+        OVERHEAD + known.manifest.content.len() as u64
     }
 }
 
@@ -68,6 +86,7 @@ impl Default for Known {
             images: Cache::with_weighter(EXPECTED / 2, CAPACITY / 2, Weights),
             manifests: Cache::with_weighter(EXPECTED, CAPACITY / 2, Weights),
             doubts: AtomicU64::new(0),
+            begin: Instant::now(),
         }
     }
 }
@@ -81,24 +100,67 @@ impl Known {
     }
 
     /// Keeps an image whose blobs were all just stored or seen; for `lifetime`,
-    /// or for ever.
+    /// or for ever. `marks` are what tells garbage collection of its use.
     pub(super) fn add_image(
         &self,
         request: ImageRequest,
         image: Arc<Image>,
+        marks: Vec<Object>,
         lifetime: Option<Duration>,
     ) {
         let until = lifetime.map(|lifetime| Instant::now() + lifetime);
-        let checked = Arc::new(AtomicU64::new(self.doubts()));
-        self.images.insert(request, KnownImage { image, until, checked });
+        self.images.insert(request, KnownImage { image, until, state: self.state(marks) });
     }
 
-    pub(super) fn manifest(&self, digest: &Digest) -> Option<Arc<StoredManifest>> {
+    pub(super) fn forget_image(&self, request: &ImageRequest) {
+        self.images.remove(request);
+    }
+
+    pub(super) fn manifest(&self, digest: &Digest) -> Option<KnownManifest> {
         self.manifests.get(digest)
     }
 
     pub(super) fn add_manifest(&self, manifest: &Arc<StoredManifest>) {
-        self.manifests.insert(manifest.digest, Arc::clone(manifest));
+        let state = self.state(vec![Object::Blob(manifest.digest)]);
+        let known = KnownManifest { manifest: Arc::clone(manifest), state };
+        self.manifests.insert(manifest.digest, known);
+    }
+
+    pub(super) fn forget_manifest(&self, digest: &Digest) {
+        self.manifests.remove(digest);
+    }
+
+    fn state(&self, marks: Vec<Object>) -> Arc<State> {
+        let (checked, marked) = (self.doubts().into(), self.seconds().into());
+        Arc::new(State { marks, checked, marked })
+    }
+
+    /// What has to be marked as used now that an image is handed out: nothing, if that
+    /// was done a short while ago.
+    pub(super) fn marks_of_image<'a>(&self, known: &'a KnownImage) -> &'a [Object] {
+        self.marks(&known.state)
+    }
+
+    /// The same for a manifest.
+    pub(super) fn marks_of_manifest<'a>(&self, known: &'a KnownManifest) -> &'a [Object] {
+        self.marks(&known.state)
+    }
+
+    fn marks<'a>(&self, state: &'a State) -> &'a [Object] {
+        let (now, marked) = (self.seconds(), state.marked.load(Ordering::Relaxed));
+        if now < marked + MARK_INTERVAL.as_secs() {
+            return &[];
+        }
+        let order = Ordering::Relaxed;
+        // One does it for all who come at the same time.
+        match state.marked.compare_exchange(marked, now, order, order) {
+            Ok(_) => &state.marks,
+            Err(_) => &[],
+        }
+    }
+
+    fn seconds(&self) -> u64 {
+        self.begin.elapsed().as_secs()
     }
 
     /// How often something that should have been there was not.

@@ -1,18 +1,26 @@
-//! Packing layers on threads of their own, straight into the storage.
+//! Making layers: found, put together from others, or packed on threads of their own,
+//! straight into the storage.
 
+use std::collections::HashMap;
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::Semaphore;
+use futures_util::future::try_join_all;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::spawn_blocking;
 
 use super::error::AssembleError;
 use crate::archive::rootfs::{self, pack_rootfs};
-use crate::archive::{Level, Listing, PackError, Packed, Pool, pack_layer};
-use crate::cache::{LayerRecord, Records, layer_key, rootfs_key};
-use crate::storage::{RecordKey, Storage, StorageError};
+use crate::archive::{Level, Listing, PackError, Packed, PathSource, Pool, put_together};
+use crate::cache::{
+    LayerRecord, PackageRecord, PathRecord, Records, layer_key, path_key, rootfs_key,
+};
+use crate::concurrent::try_all;
+use crate::counters;
+use crate::oci::Digest;
+use crate::storage::{Blob, Object, RecordKey, Storage, StorageError};
 use crate::store_path::StorePath;
 
 /// Layers that are read and written at the same time, for all images together.
@@ -20,12 +28,13 @@ use crate::store_path::StorePath;
 /// while it is finished.
 const LAYERS_AT_ONCE: usize = 3;
 
-/// Packs layers; has the compressing threads.
+/// Makes layers; has the compressing threads.
 #[derive(Clone)]
 pub struct Packer {
     pool: Arc<Pool>,
     level: Level,
     places: Arc<Semaphore>,
+    records: Records,
 }
 
 impl std::fmt::Debug for Packer {
@@ -38,9 +47,42 @@ impl std::fmt::Debug for Packer {
 pub(super) enum Content {
     /// Store paths, sorted.
     StorePaths(Vec<StorePath>),
-    /// The root file system over these packages, sorted.
-    RootFs(Vec<StorePath>),
+    /// The root file system over these packages.
+    RootFs(Vec<Arc<PackageRecord>>),
 }
+
+/// How to come by a layer.
+pub(super) enum Plan {
+    /// It is stored.
+    Known(LayerRecord),
+    /// It is to be made.
+    Make(RecordKey, Recipe),
+}
+
+/// What a layer is made of.
+pub(super) enum Recipe {
+    /// Store paths, from the store or from other layers.
+    StorePaths(Vec<PathSource>),
+    /// What the packages have at the top, by package.
+    RootFs(Vec<(StorePath, Listing)>),
+}
+
+impl Plan {
+    /// The paths that must be in the store.
+    pub(super) fn paths_to_pack(&self) -> impl Iterator<Item = &StorePath> {
+        let sources = match self {
+            Self::Make(_, Recipe::StorePaths(sources)) => &sources[..],
+            Self::Known(_) | Self::Make(_, Recipe::RootFs(_)) => &[],
+        };
+        sources.iter().filter_map(|source| match source {
+            PathSource::Store(path) => Some(path),
+            PathSource::Layer { .. } => None,
+        })
+    }
+}
+
+/// Layers that others are made from, opened once. Each is `None` if it is missing.
+type Opened = Mutex<HashMap<Digest, Option<Blob>>>;
 
 /// Set when dropped: whoever no longer waits for a layer ends its packing.
 #[derive(Default)]
@@ -53,10 +95,11 @@ impl Drop for CancelOnDrop {
 }
 
 impl Packer {
-    /// Starts `threads` threads that compress at `level`.
-    pub fn new(threads: NonZeroUsize, level: Level) -> io::Result<Self> {
+    /// Starts `threads` threads that compress at `level`. Layers go to the storage of
+    /// `records`.
+    pub fn new(threads: NonZeroUsize, level: Level, records: Records) -> io::Result<Self> {
         let pool = Arc::new(Pool::new(threads, level)?);
-        Ok(Self { pool, level, places: Arc::new(Semaphore::new(LAYERS_AT_ONCE)) })
+        Ok(Self { pool, level, places: Arc::new(Semaphore::new(LAYERS_AT_ONCE)), records })
     }
 
     /// The compression level.
@@ -64,63 +107,175 @@ impl Packer {
         self.level.get()
     }
 
-    /// The layer with `content`: the one that was packed before, if it is
-    /// there, or a new one.
-    pub(super) async fn layer(
+    /// How to come by layers with `contents`, in their order. With `reuse`, store
+    /// paths are taken from layers that have them.
+    pub(super) async fn plan(
+        &self,
+        contents: Vec<Content>,
+        reuse: bool,
+    ) -> Result<Vec<Plan>, AssembleError> {
+        let opened = Opened::default();
+        let plan = |content| self.plan_one(content, reuse, &opened);
+        try_all(contents.into_iter().map(plan)).await
+    }
+
+    async fn plan_one(
         &self,
         content: Content,
-        storage: &Arc<dyn Storage>,
-        records: &Records,
-    ) -> Result<LayerRecord, AssembleError> {
+        reuse: bool,
+        opened: &Opened,
+    ) -> Result<Plan, AssembleError> {
         let key = self.key(&content);
-        if let Some(record) = find(&key, records).await? {
-            return Ok(record);
+        if let Some(record) = self.find(&key).await? {
+            return Ok(Plan::Known(record));
         }
+        let recipe = match content {
+            Content::StorePaths(paths) => {
+                let mut sources = Vec::with_capacity(paths.len());
+                for path in paths {
+                    let found = if reuse { self.find_path(&path, opened).await? } else { None };
+                    sources.push(found.unwrap_or(PathSource::Store(path)));
+                }
+                Recipe::StorePaths(sources)
+            }
+            Content::RootFs(packages) => {
+                let listing = |record: &Arc<PackageRecord>| {
+                    (record.package.path.clone(), record.listing.clone())
+                };
+                Recipe::RootFs(packages.iter().map(listing).collect())
+            }
+        };
+        Ok(Plan::Make(key, recipe))
+    }
+
+    /// Where the bytes of a store path are that was packed before.
+    async fn find_path(
+        &self,
+        path: &StorePath,
+        opened: &Opened,
+    ) -> Result<Option<PathSource>, AssembleError> {
+        let key = path_key(self.level(), path);
+        let Some(record) = self.records.read::<PathRecord>(&key).await? else { return Ok(None) };
+        let digest = record.blob.digest;
+        let known = opened.lock().await.get(&digest).cloned();
+        let blob = if let Some(blob) = known {
+            blob
+        } else {
+            let blob = self.records.storage().open_blob(&digest).await?;
+            opened.lock().await.insert(digest, blob.clone());
+            blob
+        };
+        let members = record.members;
+        let is_whole =
+            |blob: &Blob| members.path == *path && members.offset + members.length() <= blob.size();
+        match blob {
+            Some(blob) if is_whole(&blob) => Ok(Some(PathSource::Layer { members, blob })),
+            _ => {
+                tracing::warn!(%path, "a record names a layer that is missing: packed again");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Makes the layers that aren't stored yet, in the order of `plans`.
+    pub(super) async fn make(&self, plans: Vec<Plan>) -> Result<Vec<LayerRecord>, AssembleError> {
+        try_join_all(plans.into_iter().map(|plan| async move {
+            match plan {
+                Plan::Known(record) => Ok(record),
+                Plan::Make(key, recipe) => self.make_one(&key, recipe).await,
+            }
+        }))
+        .await
+    }
+
+    async fn make_one(
+        &self,
+        key: &RecordKey,
+        recipe: Recipe,
+    ) -> Result<LayerRecord, AssembleError> {
         // Never closed, so acquiring can't fail.
-        let _place = self.places.acquire().await;
-        // Another image may have had the same layer packed meanwhile.
-        if let Some(record) = find(&key, records).await? {
+        let place = self.places.acquire().await;
+        // Another image may have had the same layer made meanwhile.
+        if let Some(record) = self.find(key).await? {
             return Ok(record);
         }
+        let packed_now: Vec<StorePath> = match &recipe {
+            Recipe::StorePaths(sources) => {
+                let is_packed = |source: &&PathSource| matches!(source, PathSource::Store(_));
+                sources.iter().filter(is_packed).map(|source| source.path().clone()).collect()
+            }
+            Recipe::RootFs(_) => Vec::new(),
+        };
         let cancel = CancelOnDrop::default();
         let cancelled = Arc::clone(&cancel.0);
-        let (pool, storage) = (Arc::clone(&self.pool), Arc::clone(storage));
-        let work = spawn_blocking(move || pack(&pool, &content, &*storage, &cancelled));
+        let (pool, target) = (Arc::clone(&self.pool), Arc::clone(self.records.storage()));
+        let work = spawn_blocking(move || pack(&pool, recipe, &*target, &cancelled));
         let packed = work.await.map_err(|_| AssembleError::Crashed)??;
-        let record = LayerRecord::from(packed);
-        records.write(&key, &record).await?;
+        drop(place);
+        let record = LayerRecord::from(&packed);
+        self.write_records(key, &record, packed, &packed_now).await?;
         Ok(record)
+    }
+
+    /// Records a layer, and where in it the paths are that were packed for it.
+    async fn write_records(
+        &self,
+        key: &RecordKey,
+        record: &LayerRecord,
+        packed: Packed,
+        packed_now: &[StorePath],
+    ) -> Result<(), AssembleError> {
+        let (new, copied): (Vec<_>, Vec<_>) =
+            packed.members.into_iter().partition(|members| packed_now.contains(&members.path));
+        let copied: u64 = copied.iter().map(|members| members.uncompressed).sum();
+        counters::layer_made(packed.uncompressed_size - copied, copied);
+        let blob = record.blob;
+        try_all(new.into_iter().map(|members| async move {
+            let key = path_key(self.level(), &members.path);
+            self.records.write(&key, &PathRecord { blob, members }).await
+        }))
+        .await?;
+        self.records.write(key, record).await?;
+        Ok(())
+    }
+
+    /// The record of a layer whose blob is stored. It is marked as used, so that garbage
+    /// collection leaves the blob alone until the image is recorded.
+    async fn find(&self, key: &RecordKey) -> Result<Option<LayerRecord>, AssembleError> {
+        let Some(record) = self.records.read::<LayerRecord>(key).await? else { return Ok(None) };
+        let is_there = self.records.storage().touch(&Object::Record(key.clone())).await?
+            && self.records.are_stored([record.blob]).await?;
+        if !is_there {
+            tracing::warn!(%key, "a record names a layer that is missing: made again");
+        }
+        Ok(is_there.then_some(record))
     }
 
     fn key(&self, content: &Content) -> RecordKey {
         match content {
             Content::StorePaths(paths) => layer_key(self.level(), paths),
-            Content::RootFs(packages) => rootfs_key(self.level(), packages),
+            Content::RootFs(packages) => {
+                let mut paths: Vec<StorePath> =
+                    packages.iter().map(|record| record.package.path.clone()).collect();
+                paths.sort_unstable();
+                paths.dedup();
+                rootfs_key(self.level(), &paths)
+            }
         }
     }
 }
 
-/// The record of a layer whose blob is stored.
-async fn find(key: &RecordKey, records: &Records) -> Result<Option<LayerRecord>, AssembleError> {
-    let Some(record) = records.read::<LayerRecord>(key).await? else { return Ok(None) };
-    Ok(records.are_stored([record.blob]).await?.then_some(record))
-}
-
 fn pack(
     pool: &Pool,
-    content: &Content,
+    recipe: Recipe,
     storage: &dyn Storage,
     cancelled: &AtomicBool,
 ) -> Result<Packed, AssembleError> {
     let mut sink = storage.create_blob()?;
-    let packed = match content {
-        Content::StorePaths(paths) => pack_layer(pool, paths, &mut sink, cancelled),
-        Content::RootFs(packages) => {
-            let listings: Vec<(StorePath, Listing)> = packages
-                .iter()
-                .map(|package| Ok((package.clone(), Listing::read(package)?)))
-                .collect::<Result<_, PackError>>()?;
-            pack_rootfs(pool, &rootfs::plan(&listings), &mut sink, cancelled)
+    let packed = match recipe {
+        Recipe::StorePaths(sources) => put_together(pool, sources, &mut *sink, cancelled),
+        Recipe::RootFs(listings) => {
+            pack_rootfs(pool, &rootfs::plan(&listings), &mut *sink, cancelled)
         }
     };
     let packed = packed.map_err(full_disk_is_the_storages)?;

@@ -7,17 +7,16 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use toml_edit::{DocumentMut, Item, Table, value};
 use tracing_subscriber::EnvFilter;
 
 use super::origin::Layers;
 use super::raw::Raw;
 use super::{
-    Config, ConfigError, DEFAULT_MAX_LAYERS, Environment, ImageConfig, LogConfig, LogFormat,
-    NixConfig, PackingConfig, ServerConfig, SourceConfig, StorageConfig,
+    CacheConfig, Config, ConfigError, DEFAULT_MAX_LAYERS, Environment, GcConfig, ImageConfig,
+    LogConfig, LogFormat, NixConfig, PackingConfig, ServerConfig, SourceConfig, StorageConfig,
 };
 use crate::platform::Platform;
-use crate::source::Source;
+use crate::source::{NamePattern, Nixpkgs, Source, TagRules};
 
 /// Longest time that can be set, a year: more is a mistake in the unit.
 const MAX_SECONDS: u64 = 365 * 24 * 3600;
@@ -52,9 +51,21 @@ pub(super) fn check(
         },
         source: SourceConfig {
             source: source(raw, layers)?,
+            tags: tag_rules(raw, layers)?,
             refresh: seconds("source.refresh", raw.source.refresh, 300, 0)?,
+            fingerprint: raw.source.fingerprint.unwrap_or(true),
         },
         storage: storage(raw, layers, environment)?,
+        cache: CacheConfig {
+            path: cache_directory(raw, layers, environment)?,
+            max_bytes: number("cache.max_mb", raw.cache.max_mb, 64, 0..=1 << 20)? * 1_000_000,
+        },
+        gc: GcConfig {
+            interval: Some(seconds("gc.interval", raw.gc.interval, 0, 0)?).filter(|d| !d.is_zero()),
+            keep: number("gc.keep", raw.gc.keep, 30, 0..=36_500)
+                .map(|days| Duration::from_secs(days * 24 * 3600))?,
+            max_bytes: Some(raw.gc.max_bytes.unwrap_or(0)).filter(|&bytes| bytes != 0),
+        },
         nix: NixConfig {
             timeout: seconds("nix.timeout", raw.nix.timeout, 60, 1)?,
             max_builds: count("nix.max_builds", raw.nix.max_builds, 4, 1..=10_000)?,
@@ -118,7 +129,10 @@ fn source(raw: &Raw, layers: &Layers) -> Result<Source, ConfigError> {
     match set[..] {
         [] => Err(ConfigError::NoSource),
         [(key, value)] => match key {
-            "source.channel" => channel(layers, value),
+            "source.channel" => {
+                let channel = channel(layers, value)?;
+                Ok(Source::Channel { channel, nixpkgs: nixpkgs(raw, layers)? })
+            }
             "source.repo" if value.starts_with('-') => {
                 let problem = format!("found {value:?}, expected the URL of a git repository");
                 Err(layers.invalid(key, problem))
@@ -135,17 +149,49 @@ fn source(raw: &Raw, layers: &Layers) -> Result<Source, ConfigError> {
 
 /// The name becomes a part of a URL, so it may have only what branches of
 /// nixpkgs have.
-fn channel(layers: &Layers, name: &str) -> Result<Source, ConfigError> {
+fn channel(layers: &Layers, name: &str) -> Result<String, ConfigError> {
     let ok = name.bytes().all(|c| c.is_ascii_alphanumeric() || b"-._".contains(&c))
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && !name.contains("..");
     if ok {
-        return Ok(Source::Channel(name.to_owned()));
+        return Ok(name.to_owned());
     }
     let problem = format!(
         "found {name:?}, expected a branch of nixpkgs such as nixos-unstable, or a full commit"
     );
     Err(layers.invalid("source.channel", problem))
+}
+
+/// Where nixpkgs comes from, if not from GitHub.
+fn nixpkgs(raw: &super::raw::Source, layers: &Layers) -> Result<Nixpkgs, ConfigError> {
+    if let Some(url) = raw.nixpkgs_repository.as_deref().filter(|url| url.starts_with('-')) {
+        let problem = format!("found {url:?}, expected the URL of a git repository");
+        return Err(layers.invalid("source.nixpkgs_repository", problem));
+    }
+    if let Some(url) = &raw.nixpkgs_archive {
+        http_or_file_url(layers, "source.nixpkgs_archive", url)?;
+    }
+    Ok(Nixpkgs { repository: raw.nixpkgs_repository.clone(), archive: raw.nixpkgs_archive.clone() })
+}
+
+fn tag_rules(raw: &Raw, layers: &Layers) -> Result<TagRules, ConfigError> {
+    let patterns = |key: &str, texts: &[String]| {
+        let parse = |text: &String| text.parse::<NamePattern>();
+        let parsed: Result<Vec<_>, _> = texts.iter().map(parse).collect();
+        parsed.map_err(|error| layers.invalid(key, error.to_string()))
+    };
+    let usual = TagRules::default();
+    Ok(TagRules {
+        channels: match &raw.source.channels {
+            None => usual.channels,
+            Some(texts) => patterns("source.channels", texts)?,
+        },
+        references: match &raw.source.references {
+            None => usual.references,
+            Some(texts) => Some(patterns("source.references", texts)?),
+        },
+        allow_commits: raw.source.allow_commits,
+    })
 }
 
 fn storage(
@@ -169,11 +215,16 @@ fn storage(
 
 fn popularity_url(raw: &Raw, layers: &Layers) -> Result<Option<String>, ConfigError> {
     let Some(url) = &raw.nix.popularity_url else { return Ok(None) };
+    http_or_file_url(layers, "nix.popularity_url", url)?;
+    Ok(Some(url.clone()))
+}
+
+fn http_or_file_url(layers: &Layers, key: &str, url: &str) -> Result<(), ConfigError> {
     if ["http://", "https://", "file:///"].iter().any(|scheme| url.starts_with(scheme)) {
-        return Ok(Some(url.clone()));
+        return Ok(());
     }
     let problem = format!("found {url:?}, expected an http://, https:// or file:/// URL");
-    Err(layers.invalid("nix.popularity_url", problem))
+    Err(layers.invalid(key, problem))
 }
 
 fn log_filter(raw: &Raw, layers: &Layers) -> Result<String, ConfigError> {
@@ -197,19 +248,40 @@ fn absolute(layers: &Layers, key: &str, path: &str) -> Result<PathBuf, ConfigErr
     Err(layers.invalid(key, format!("found {path:?}, expected an absolute path")))
 }
 
+/// Where this server keeps what others don't see: what is set, or systemd's choice, or
+/// in the state directory.
+fn cache_directory(
+    raw: &Raw,
+    layers: &Layers,
+    environment: &Environment,
+) -> Result<PathBuf, ConfigError> {
+    if let Some(path) = &raw.cache.path {
+        return absolute(layers, "cache.path", path);
+    }
+    match of_systemd(environment, "CACHE_DIRECTORY")? {
+        Some(directory) => Ok(directory),
+        None => Ok(state_directory(environment)?.join("cache")),
+    }
+}
+
+/// The first directory in a variable that systemd sets.
+fn of_systemd(environment: &Environment, variable: &str) -> Result<Option<PathBuf>, ConfigError> {
+    let Some(directories) = environment.get(variable) else { return Ok(None) };
+    let directory = Path::new(directories.split(':').next().unwrap_or(directories));
+    if directory.is_absolute() {
+        return Ok(Some(directory.to_owned()));
+    }
+    Err(ConfigError::Invalid {
+        origin: format!("environment variable {variable}"),
+        problem: format!("found {directories:?}, expected an absolute path"),
+    })
+}
+
 /// Where things are kept when no other place is set: systemd's choice, the
 /// system's directory for root, the user's for others (XDG base directories).
 fn state_directory(environment: &Environment) -> Result<PathBuf, ConfigError> {
-    if let Some(directories) = environment.get("STATE_DIRECTORY") {
-        let directory = Path::new(directories.split(':').next().unwrap_or(directories));
-        return if directory.is_absolute() {
-            Ok(directory.to_owned())
-        } else {
-            Err(ConfigError::Invalid {
-                origin: "environment variable STATE_DIRECTORY".to_owned(),
-                problem: format!("found {directories:?}, expected an absolute path"),
-            })
-        };
+    if let Some(directory) = of_systemd(environment, "STATE_DIRECTORY")? {
+        return Ok(directory);
     }
     if rustix::process::geteuid().is_root() {
         return Ok("/var/lib/nixery".into());
@@ -219,61 +291,5 @@ fn state_directory(environment: &Environment) -> Result<PathBuf, ConfigError> {
     match state_home.or(home) {
         Some(base) if base.is_absolute() => Ok(base.join("nixery")),
         _ => Err(ConfigError::NoStateDirectory),
-    }
-}
-
-impl Config {
-    /// The effective configuration as a TOML file, without what is secret.
-    pub fn to_toml(&self) -> String {
-        let number = |n: usize| value(i64::try_from(n).unwrap_or(i64::MAX));
-        let seconds = |d: Duration| value(i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
-        let path = |p: &Path| value(p.display().to_string());
-        let mut document = DocumentMut::new();
-        let mut table = |name: &str, fields: Vec<(&str, Item)>| {
-            document.insert(name, Item::Table(fields.into_iter().collect::<Table>()));
-        };
-        let mut server = vec![("port", value(i64::from(self.server.port)))];
-        if let Some(address) = self.server.address {
-            server.insert(0, ("address", value(address.to_string())));
-        }
-        table("server", server);
-        let source = match &self.source.source {
-            Source::Channel(channel) => ("channel", value(channel)),
-            Source::Repository(url) => ("repo", value(crate::source::without_credentials(url))),
-            Source::Path(directory) => ("path", path(directory)),
-        };
-        table("source", vec![source, ("refresh", seconds(self.source.refresh))]);
-        let StorageConfig::Filesystem { path: directory } = &self.storage;
-        table("storage", vec![("backend", value("filesystem")), ("path", path(directory))]);
-        let mut nix = vec![
-            ("timeout", seconds(self.nix.timeout)),
-            ("max_builds", number(self.nix.max_builds)),
-            ("max_queue", number(self.nix.max_queue)),
-            ("roots", path(&self.nix.roots)),
-        ];
-        if let Some(url) = &self.nix.popularity_url {
-            nix.push(("popularity_url", value(crate::source::without_credentials(url))));
-        }
-        table("nix", nix);
-        table(
-            "image",
-            vec![
-                ("platform", value(self.image.platform.to_string())),
-                ("max_layers", number(self.image.max_layers)),
-            ],
-        );
-        table(
-            "packing",
-            vec![
-                ("level", value(i64::from(self.packing.level))),
-                ("threads", number(self.packing.threads)),
-            ],
-        );
-        let format = match self.log.format {
-            LogFormat::Text => "text",
-            LogFormat::Json => "json",
-        };
-        table("log", vec![("filter", value(&self.log.filter)), ("format", value(format))]);
-        document.to_string()
     }
 }

@@ -4,6 +4,7 @@
 
 mod effective;
 mod origin;
+mod printed;
 mod raw;
 pub mod settings;
 
@@ -17,7 +18,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::platform::Platform;
-use crate::source::Source;
+use crate::source::{Source, TagRules};
 use origin::{Layers, how_to_set};
 
 /// The file that is read where it exists and no other is named.
@@ -37,6 +38,10 @@ pub struct Config {
     pub source: SourceConfig,
     /// Where images are kept.
     pub storage: StorageConfig,
+    /// What is kept on this machine alone.
+    pub cache: CacheConfig,
+    /// What is removed from the storage.
+    pub gc: GcConfig,
     /// How Nix is called.
     pub nix: NixConfig,
     /// What images are like.
@@ -61,8 +66,32 @@ pub struct ServerConfig {
 pub struct SourceConfig {
     /// The package set.
     pub source: Source,
-    /// How long a channel, branch or tag is taken to stay where it was.
+    /// Which tags there are.
+    pub tags: TagRules,
+    /// After how long it is asked again what a channel, branch or tag is at.
     pub refresh: Duration,
+    /// Whether a directory is known again by its content.
+    pub fingerprint: bool,
+}
+
+/// What is kept on this machine alone.
+#[derive(Clone, Debug)]
+pub struct CacheConfig {
+    /// The directory.
+    pub path: PathBuf,
+    /// Most bytes in it.
+    pub max_bytes: u64,
+}
+
+/// What is removed from the storage.
+#[derive(Clone, Debug)]
+pub struct GcConfig {
+    /// How often the server collects; `None`: never.
+    pub interval: Option<Duration>,
+    /// How long images are kept that nobody asks for.
+    pub keep: Duration,
+    /// Most bytes that are left; `None`: any number.
+    pub max_bytes: Option<u64>,
 }
 
 /// Where images are kept.
@@ -161,8 +190,9 @@ pub enum ConfigError {
     },
     /// There is nowhere to keep things.
     #[error(
-        "no home directory is known: set {} and {}",
+        "no home directory is known: set {}, {} and {}",
         how_to_set("storage.path"),
+        how_to_set("cache.path"),
         how_to_set("nix.roots")
     )]
     NoStateDirectory,

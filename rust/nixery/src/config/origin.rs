@@ -111,6 +111,16 @@ fn value(setting: &Setting, text: &str) -> Result<Value, ConfigError> {
     }
     match setting.kind {
         Kind::Text => Ok(Value::from(text)),
+        Kind::List => {
+            let items = text.split(|c: char| c == ',' || c.is_whitespace());
+            Ok(items.filter(|item| !item.is_empty()).map(Value::from).collect::<Vec<_>>().into())
+        }
+        Kind::Flag => {
+            text.trim().parse::<bool>().map(Value::from).map_err(|_| ConfigError::Invalid {
+                origin: format!("environment variable {}", setting.variable),
+                problem: format!("found {text:?}, expected true or false"),
+            })
+        }
         Kind::Number => {
             text.trim().parse::<u64>().map(Value::from).map_err(|_| ConfigError::Invalid {
                 origin: format!("environment variable {}", setting.variable),

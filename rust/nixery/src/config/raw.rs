@@ -16,13 +16,16 @@ table! {
     /// The whole file.
     Raw {
         server: Server, source: Source, storage: Storage, nix: Nix, image: Image,
-        packing: Packing, log: Log,
+        packing: Packing, cache: Cache, gc: Gc, log: Log,
     }
 }
 table! { Server { address: Option<String>, port: Option<u64> } }
 table! {
     Source {
         channel: Option<String>, repo: Option<String>, path: Option<String>, refresh: Option<u64>,
+        channels: Option<Vec<String>>, references: Option<Vec<String>>,
+        allow_commits: Option<bool>, nixpkgs_repository: Option<String>,
+        nixpkgs_archive: Option<String>, fingerprint: Option<bool>,
     }
 }
 table! { Storage { backend: Option<String>, path: Option<String> } }
@@ -34,4 +37,6 @@ table! {
 }
 table! { Image { platform: Option<String>, max_layers: Option<u64> } }
 table! { Packing { level: Option<u64>, threads: Option<u64> } }
+table! { Cache { path: Option<String>, max_mb: Option<u64> } }
+table! { Gc { interval: Option<u64>, keep: Option<u64>, max_bytes: Option<u64> } }
 table! { Log { filter: Option<String>, format: Option<String> } }

@@ -23,25 +23,28 @@ pub enum Kind {
     Text,
     /// A whole number, not negative.
     Number,
+    /// `true` or `false`.
+    Flag,
+    /// Texts, separated by commas or blanks.
+    List,
 }
 
-const fn text(
-    key: &'static str,
-    variable: &'static str,
-    default: &'static str,
-    help: &'static str,
-) -> Setting {
-    Setting { key, variable, kind: Kind::Text, default, help }
+macro_rules! constructor {
+    ($name:ident, $kind:ident) => {
+        const fn $name(
+            key: &'static str,
+            variable: &'static str,
+            default: &'static str,
+            help: &'static str,
+        ) -> Setting {
+            Setting { key, variable, kind: Kind::$kind, default, help }
+        }
+    };
 }
-
-const fn number(
-    key: &'static str,
-    variable: &'static str,
-    default: &'static str,
-    help: &'static str,
-) -> Setting {
-    Setting { key, variable, kind: Kind::Number, default, help }
-}
+constructor!(text, Text);
+constructor!(number, Number);
+constructor!(flag, Flag);
+constructor!(list, List);
 
 /// All settings, by table.
 pub const SETTINGS: &[Setting] = &[
@@ -75,7 +78,46 @@ pub const SETTINGS: &[Setting] = &[
         "source.refresh",
         "NIXERY_SOURCE_REFRESH",
         "300",
-        "Seconds for which what a channel, branch or tag led to is used without asking again.",
+        "Seconds after which it is asked again, in the background, which commit a channel, branch \
+         or tag is at.",
+    ),
+    list(
+        "source.channels",
+        "NIXERY_SOURCE_CHANNELS",
+        "nixos-[0-9][0-9].[0-9][0-9], the same with -small, nixos-unstable, nixos-unstable-small",
+        "Of nixpkgs: patterns of the channels that image tags may choose besides latest.",
+    ),
+    list(
+        "source.references",
+        "NIXERY_SOURCE_REFERENCES",
+        "all",
+        "Of a git repository: patterns of the branches and tags that image tags may choose \
+         besides latest.",
+    ),
+    flag(
+        "source.allow_commits",
+        "NIXERY_SOURCE_ALLOW_COMMITS",
+        "true for a git repository without source.references, otherwise false",
+        "Whether an image tag may be a full commit, which can be anybody's.",
+    ),
+    text(
+        "source.nixpkgs_repository",
+        "NIXERY_NIXPKGS_REPOSITORY",
+        "https://github.com/NixOS/nixpkgs",
+        "Of nixpkgs: URL of the git repository that is asked which commit a channel is at.",
+    ),
+    text(
+        "source.nixpkgs_archive",
+        "NIXERY_NIXPKGS_ARCHIVE",
+        "https://github.com/NixOS/nixpkgs/archive",
+        "Of nixpkgs: http, https or file URL below which the tarball of a commit is COMMIT.tar.gz.",
+    ),
+    flag(
+        "source.fingerprint",
+        "NIXERY_SOURCE_FINGERPRINT",
+        "true",
+        "Of a directory: whether images are known again as long as all files in it are the same; \
+         without, Nix runs at each pull.",
     ),
     text(
         "storage.backend",
@@ -90,6 +132,32 @@ pub const SETTINGS: &[Setting] = &[
         "Directory for the filesystem backend; made where it is missing. Several servers may \
          share it.",
     ),
+    text(
+        "cache.path",
+        "NIXERY_CACHE_PATH",
+        "CACHE_DIRECTORY, or cache in the state directory",
+        "Directory of this server alone, for manifests and what sources are at.",
+    ),
+    number("cache.max_mb", "NIXERY_CACHE_MAX_MB", "64", "Most megabytes in that directory."),
+    number(
+        "gc.interval",
+        "NIXERY_GC_INTERVAL",
+        "0",
+        "Seconds between garbage collections of the storage; 0 leaves them to nixery --gc.",
+    ),
+    number(
+        "gc.keep",
+        "NIXERY_GC_KEEP",
+        "30",
+        "Days for which an image is kept that nobody asks for.",
+    ),
+    number(
+        "gc.max_bytes",
+        "NIXERY_GC_MAX_BYTES",
+        "0",
+        "Bytes down to which garbage collection removes the images that were asked for least \
+         recently; 0 for any number.",
+    ),
     number(
         "nix.timeout",
         "NIX_TIMEOUT",
@@ -101,7 +169,7 @@ pub const SETTINGS: &[Setting] = &[
         "nix.max_builds",
         "NIXERY_NIX_MAX_BUILDS",
         "4",
-        "How many images are made at the same time.",
+        "For how many images Nix runs at the same time.",
     ),
     number(
         "nix.max_queue",

@@ -75,7 +75,7 @@ fn the_file_may_be_named_by_a_variable() {
 fn numbers_in_variables_stay_text_where_text_is_meant() {
     let environment = [("NIXERY_CHANNEL", "2405"), ("STATE_DIRECTORY", "/s")];
     let config = Config::load(None, &environment.into_iter().collect()).unwrap();
-    assert_eq!(config.source.source, Source::Channel("2405".to_owned()));
+    assert!(matches!(config.source.source, Source::Channel { channel, .. } if channel == "2405"));
 }
 
 #[test]
@@ -94,12 +94,45 @@ fn wrong_variables_are_named_with_what_is_right() {
         ("NIXERY_LOG_FORMAT", "xml", "json"),
         ("NIXERY_LOG", "nixery=loud", "debug"),
         ("NIX_POPULARITY_URL", "popularity.json", "https://"),
+        ("NIXERY_SOURCE_ALLOW_COMMITS", "yes", "true or false"),
+        ("NIXERY_SOURCE_CHANNELS", "nixos-*, nixos-[", "not a pattern"),
+        ("NIXERY_SOURCE_REFERENCES", "v***", "not a pattern"),
+        ("NIXERY_CACHE_PATH", "cache", "absolute"),
+        ("NIXERY_CACHE_MAX_MB", "1e3", "whole number"),
+        ("NIXERY_GC_KEEP", "40000", "to 36500"),
+        ("NIXERY_GC_MAX_BYTES", "200G", "whole number"),
     ] {
         let message = error(None, &with(&[(variable, value)]));
         assert!(message.contains(variable) && message.contains(expected), "{variable}: {message}");
     }
     let channel = [("NIXERY_CHANNEL", "../evil"), ("STATE_DIRECTORY", "/s")];
     assert!(error(None, &channel.into_iter().collect()).contains("nixos-unstable"));
+    for (variable, expected) in
+        [("NIXERY_NIXPKGS_REPOSITORY", "git repository"), ("NIXERY_NIXPKGS_ARCHIVE", "https://")]
+    {
+        let channel = [("NIXERY_CHANNEL", "c"), ("STATE_DIRECTORY", "/s"), (variable, "-x")];
+        let message = error(None, &channel.into_iter().collect());
+        assert!(message.contains(variable) && message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn lists_and_flags_mean_the_same_in_a_variable_and_in_the_file() {
+    let source = [("NIXERY_CHANNEL", "c"), ("STATE_DIRECTORY", "/s")];
+    let variables = [
+        ("NIXERY_SOURCE_CHANNELS", "nixos-*, staging\tmaster,"),
+        ("NIXERY_SOURCE_ALLOW_COMMITS", "true"),
+    ];
+    let by_variable = Config::load(None, &source.into_iter().chain(variables).collect()).unwrap();
+    let (_directory, file) =
+        toml("[source]\nchannels = [\"nixos-*\", \"staging\", \"master\"]\nallow_commits = true\n");
+    let by_file = Config::load(Some(&file), &source.into_iter().collect()).unwrap();
+    assert_eq!(by_variable.to_toml(), by_file.to_toml());
+    assert_eq!(by_file.source.tags.channels.len(), 3);
+
+    let (_directory, file) = toml("[source]\nchannels = []\n");
+    let none = Config::load(Some(&file), &source.into_iter().collect()).unwrap();
+    assert!(none.source.tags.channels.is_empty(), "none, rather than the usual ones");
 }
 
 #[test]
@@ -123,9 +156,20 @@ fn wrong_files_are_named_with_the_line() {
 #[test]
 fn the_effective_configuration_reads_back_as_itself() {
     let config = Config::load(None, &with(&[("NIXERY_ADDRESS", "127.0.0.1")])).unwrap();
-    let (_directory, file) = toml(&config.to_toml());
-    let again = Config::load(Some(&file), &Environment::default()).unwrap();
-    assert_eq!(config.to_toml(), again.to_toml());
+    let repository = [
+        ("NIXERY_PKGS_REPO", "https://example.org/p"),
+        ("STATE_DIRECTORY", "/s"),
+        ("NIXERY_SOURCE_REFERENCES", "v*"),
+        ("NIXERY_GC_INTERVAL", "3600"),
+    ];
+    let channel = [("NIXERY_CHANNEL", "c"), ("STATE_DIRECTORY", "/s")];
+    let repository = Config::load(None, &repository.into_iter().collect()).unwrap();
+    let channel = Config::load(None, &channel.into_iter().collect()).unwrap();
+    for config in [config, repository, channel] {
+        let (_directory, file) = toml(&config.to_toml());
+        let again = Config::load(Some(&file), &Environment::default()).unwrap();
+        assert_eq!(config.to_toml(), again.to_toml());
+    }
 }
 
 #[test]

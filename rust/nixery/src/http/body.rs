@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use crate::counters;
 use crate::storage::{Blob, ReadNow};
 
 /// Bytes read at a time.
@@ -73,6 +74,7 @@ impl BlobBody {
 
     fn emit(&mut self, bytes: Bytes) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         self.position += bytes.len() as u64;
+        counters::served(bytes.len() as u64);
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 }

@@ -15,6 +15,7 @@ use crate::assemble::{AssembleError, Failure};
 use crate::image::InvalidName;
 use crate::nix::NixError;
 use crate::oci::{Digest, InvalidDigest};
+use crate::pin::PinError;
 use crate::source::{InvalidTag, UnknownTag};
 
 /// When clients that came at a bad moment should come again, in seconds.
@@ -79,6 +80,7 @@ impl ApiError {
 fn classify_failure(error: &AssembleError) -> (StatusCode, &'static str) {
     match error {
         AssembleError::Nix(error) => classify_nix(error),
+        AssembleError::Pin(error) => classify_pin(error),
         AssembleError::Busy => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
         AssembleError::Pack(_)
         | AssembleError::Storage(_)
@@ -108,12 +110,24 @@ fn classify_nix(error: &NixError) -> (StatusCode, &'static str) {
     }
 }
 
+fn classify_pin(error: &PinError) -> (StatusCode, &'static str) {
+    match error {
+        PinError::NotFound { .. } => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN"),
+        PinError::Unavailable { .. } | PinError::ShuttingDown => {
+            (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE")
+        }
+        PinError::Busy => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+        PinError::Git(_) | PinError::Crashed => INTERNAL,
+    }
+}
+
 /// What the client is told of a failure.
 fn message(failure: &Failure) -> String {
     let error = failure.error();
     match error {
         // What git says may name more than clients should know.
-        AssembleError::Nix(NixError::SourceUnavailable { .. }) => format!(
+        AssembleError::Nix(NixError::SourceUnavailable { .. })
+        | AssembleError::Pin(PinError::Unavailable { .. }) => format!(
             "the package source can't be reached at the moment; the server's log says why, under {}",
             failure.id()
         ),

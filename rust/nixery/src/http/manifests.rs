@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY, WARNING,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
 use super::route::Reference;
 use super::{Shared, accept};
-use crate::assemble::{ImageRequest, StoredManifest};
+use crate::assemble::StoredManifest;
+use crate::counters;
 use crate::image::ImageName;
 
 /// The digest of what is sent. Without it, clients that resolve a tag by HEAD
@@ -26,6 +29,7 @@ pub(super) async fn serve(
     shared: &Shared,
     name: &ImageName,
     reference: &Reference,
+    method: &Method,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let registry = &shared.registry;
@@ -33,28 +37,40 @@ pub(super) async fn serve(
         Reference::Digest(digest) => {
             let manifest = registry.assembler.manifest(digest).await?;
             let manifest = manifest.ok_or(ApiError::ManifestUnknown(*digest))?;
-            let mut response = respond(&manifest, headers);
+            let mut response = respond(&manifest, method, headers);
             response.headers_mut().insert(CACHE_CONTROL, IMMUTABLE);
             Ok(response)
         }
         Reference::Tag(tag) => {
-            let source = registry.source.at(tag)?;
+            let source = registry.source.at(tag, &registry.tag_rules)?;
             let spec = name.expand(registry.default_platform)?;
-            let image = registry.assembler.image(name, ImageRequest { spec, source }).await?;
+            let answer = registry.assembler.image(name, spec, source).await?;
             let format = accept::choose(headers);
             // An image has a manifest in each format.
-            let manifest = image.manifest(format).ok_or(ApiError::NoSuchEndpoint)?;
-            let mut response = respond(manifest, headers);
+            let manifest = answer.image.manifest(format).ok_or(ApiError::NoSuchEndpoint)?;
+            let mut response = respond(manifest, method, headers);
             response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+            if let Some(warning) = answer.warning.as_deref().and_then(warning) {
+                response.headers_mut().insert(WARNING, warning);
+            }
             Ok(response)
         }
     }
 }
 
-fn respond(manifest: &Arc<StoredManifest>, headers: &HeaderMap) -> Response {
+/// The header that shows a text to the client's user (OCI distribution
+/// specification, "Warnings").
+fn warning(text: &str) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("299 - \"{}\"", text.replace(['"', '\\'], "'"))).ok()
+}
+
+fn respond(manifest: &Arc<StoredManifest>, method: &Method, headers: &HeaderMap) -> Response {
     let mut response = if is_known(headers, &manifest.digest_text) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
+        if method == Method::GET {
+            counters::served(manifest.content.len() as u64);
+        }
         Response::new(Body::from(manifest.content.clone()))
     };
     name_content(response.headers_mut(), &manifest.digest_text);

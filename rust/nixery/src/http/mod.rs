@@ -12,6 +12,7 @@ mod route;
 mod web;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -20,14 +21,16 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use metrics::Histogram;
 
 use crate::assemble::Assembler;
+use crate::counters::request_seconds;
 use crate::platform::Platform;
-use crate::source::Source;
+use crate::source::{Source, TagRules};
 use crate::storage::Storage;
 use body::Buffers;
 use error::ApiError;
-use route::Route;
+use route::{Reference, Route};
 
 /// What every answer of a registry says of itself; old Docker clients look for
 /// it.
@@ -37,7 +40,6 @@ const API_VERSION: (HeaderName, HeaderValue) = (
 );
 
 /// What the handlers need.
-#[derive(Debug)]
 pub struct Registry {
     /// Makes and knows images.
     pub assembler: Assembler,
@@ -45,6 +47,10 @@ pub struct Registry {
     pub storage: Arc<dyn Storage>,
     /// Where packages come from.
     pub source: Source,
+    /// Which tags choose something of that.
+    pub tag_rules: TagRules,
+    /// Writes what was counted, in Prometheus' text format.
+    pub metrics: Box<dyn Fn() -> String + Send + Sync>,
     /// For names that choose none.
     pub default_platform: Platform,
 }
@@ -52,15 +58,49 @@ pub struct Registry {
 struct Shared {
     registry: Registry,
     buffers: Buffers,
+    durations: Durations,
+}
+
+/// How long it takes until an answer begins, by route.
+struct Durations {
+    base: Histogram,
+    tag: Histogram,
+    digest: Histogram,
+    blob: Histogram,
+    listing: Histogram,
+}
+
+impl Durations {
+    fn new() -> Self {
+        Self {
+            base: request_seconds("base"),
+            tag: request_seconds("manifest by tag"),
+            digest: request_seconds("manifest by digest"),
+            blob: request_seconds("blob"),
+            listing: request_seconds("listing"),
+        }
+    }
+
+    fn of(&self, route: &Route) -> &Histogram {
+        match route {
+            Route::Base => &self.base,
+            Route::Manifest { reference: Reference::Tag(_), .. } => &self.tag,
+            Route::Manifest { reference: Reference::Digest(_), .. } => &self.digest,
+            Route::Blob { .. } => &self.blob,
+            Route::Tags { .. } | Route::Referrers { .. } => &self.listing,
+        }
+    }
 }
 
 /// The map of everything that is served.
 pub fn router(registry: Registry) -> Router {
-    let shared = Arc::new(Shared { registry, buffers: Buffers::default() });
+    let (buffers, durations) = (Buffers::default(), Durations::new());
+    let shared = Arc::new(Shared { registry, buffers, durations });
     Router::new()
         .route("/", get(web::index))
         .route("/healthz", get(web::health))
         .route("/readyz", get(web::readiness))
+        .route("/metrics", get(web::metrics))
         .fallback(everything_else)
         .with_state(shared)
 }
@@ -88,13 +128,17 @@ async fn everything_else(State(shared): State<Arc<Shared>>, request: Request) ->
 
 async fn registry(shared: &Shared, request: &Parts) -> Result<Response, ApiError> {
     let Parts { method, uri, headers, .. } = request;
-    match Route::parse(uri.path())? {
+    let begin = Instant::now();
+    let route = Route::parse(uri.path())?;
+    let result = match &route {
         Route::Base => Ok(listing::base()),
         Route::Manifest { name, reference } => {
-            manifests::serve(shared, &name, &reference, headers).await
+            manifests::serve(shared, name, reference, method, headers).await
         }
-        Route::Blob { digest, .. } => blobs::serve(shared, &digest, method, headers).await,
-        Route::Tags { name } => Ok(listing::tags(&name, uri.query())),
+        Route::Blob { digest, .. } => blobs::serve(shared, digest, method, headers).await,
+        Route::Tags { name } => Ok(listing::tags(name, uri.query())),
         Route::Referrers { .. } => Ok(listing::referrers(uri.query())),
-    }
+    };
+    shared.durations.of(&route).record(begin.elapsed());
+    result
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header::HOST;
+use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
@@ -26,6 +26,12 @@ pub(super) async fn readiness(State(shared): State<Arc<Shared>>) -> Response {
                 .into_response()
         }
     }
+}
+
+/// What was counted, for Prometheus.
+pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let version = "text/plain; version=0.0.4; charset=utf-8";
+    ([(CONTENT_TYPE, version)], (shared.registry.metrics)()).into_response()
 }
 
 /// Says what this is and how to use it, with this server's own address.

@@ -1,5 +1,8 @@
 //! The closure graph of an image: its store paths and what they refer to.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
@@ -78,9 +81,41 @@ impl Closure {
         Ok(closure)
     }
 
-    /// The union of several closures, which must agree where they overlap.
-    pub fn merge(closures: impl IntoIterator<Item = Self>) -> Result<Self, ClosureError> {
-        Self::new(closures.into_iter().flat_map(|closure| closure.nodes).collect())
+    /// The union of several closures. Where they disagree on a path, as can be if it
+    /// was built twice by builds that are not reproducible, the larger size and all
+    /// references count: the image then has what either of the two needs.
+    pub fn merge<'a>(closures: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut nodes = BTreeMap::<&StorePath, ClosureNode>::new();
+        for node in closures.into_iter().flat_map(|closure| &closure.nodes) {
+            match nodes.entry(&node.path) {
+                Entry::Vacant(entry) => drop(entry.insert(node.clone())),
+                Entry::Occupied(mut entry) if *entry.get() != *node => {
+                    let known = entry.get_mut();
+                    known.nar_size = known.nar_size.max(node.nar_size);
+                    known.references.extend(node.references.iter().cloned());
+                    known.references.sort_unstable();
+                    known.references.dedup();
+                }
+                Entry::Occupied(_) => {}
+            }
+        }
+        // Closed, as each of them is; and the map sorts by path.
+        Self { nodes: nodes.into_values().collect() }
+    }
+
+    /// What `root` needs, itself included; nothing if it isn't in this closure.
+    #[must_use]
+    pub fn of(&self, root: &StorePath) -> Self {
+        let mut reached = vec![false; self.nodes.len()];
+        let mut queue: Vec<usize> = self.position(root).into_iter().collect();
+        while let Some(next) = queue.pop() {
+            if !std::mem::replace(&mut reached[next], true) {
+                let references = self.nodes[next].references.iter();
+                queue.extend(references.filter_map(|path| self.position(path)));
+            }
+        }
+        let nodes = self.nodes.iter().zip(reached);
+        Self { nodes: nodes.filter(|(_, is)| *is).map(|(node, _)| node.clone()).collect() }
     }
 
     /// The nodes, sorted by path.
@@ -166,14 +201,41 @@ mod tests {
     }
 
     #[test]
-    fn merges_closures_that_agree() {
+    fn a_union_has_what_either_needs() {
         let glibc = || node("glibc-2.40", 3, &[]);
         let one = Closure::new(vec![node("a-1", 1, &["glibc-2.40"]), glibc()]).unwrap();
         let other = Closure::new(vec![glibc(), node("b-1", 1, &["glibc-2.40"])]).unwrap();
-        assert_eq!(Closure::merge([one.clone(), other]).unwrap().len(), 3);
+        let all = vec![node("a-1", 1, &["glibc-2.40"]), node("b-1", 1, &["glibc-2.40"]), glibc()];
+        assert_eq!(Closure::merge([&one, &other]), Closure::new(all).unwrap());
 
-        let contrary = Closure::new(vec![node("glibc-2.40", 4, &[])]).unwrap();
-        assert!(Closure::merge([one, contrary]).is_err());
+        // Built twice, and not reproducibly.
+        let built = node("glibc-2.40", 4, &["gcc-lib-14"]);
+        let built = Closure::new(vec![built, node("gcc-lib-14", 1, &[])]).unwrap();
+        for both in [[&one, &built], [&built, &one]] {
+            let merged = Closure::merge(both);
+            let glibc = &merged.nodes()[merged.position(&path("glibc-2.40")).unwrap()];
+            assert_eq!(*glibc, node("glibc-2.40", 4, &["gcc-lib-14"]));
+            assert_eq!(merged, Closure::new(merged.nodes().to_vec()).unwrap());
+        }
+        assert_eq!(Closure::merge([]), Closure::default());
+    }
+
+    #[test]
+    fn a_part_has_all_that_its_root_needs() {
+        let whole = Closure::new(vec![
+            node("a-1", 1, &["b-1"]),
+            node("b-1", 1, &["c-1"]),
+            node("c-1", 1, &["b-1"]),
+            node("d-1", 1, &["a-1"]),
+        ])
+        .unwrap();
+        let paths = |root| {
+            let part = whole.of(&path(root));
+            part.nodes().iter().map(|node| node.path.name().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(paths("b-1"), ["b-1", "c-1"]);
+        assert_eq!(paths("d-1"), ["a-1", "b-1", "c-1", "d-1"]);
+        assert!(paths("e-1").is_empty());
     }
 
     #[test]

@@ -3,13 +3,11 @@
 //! What passes between the two is described in the book, "The builder's
 //! protocol"; nothing else in the server knows of Nix.
 
-mod log;
-mod process;
 mod protocol;
 mod roots;
 
-use std::path::Path;
-use std::time::Duration;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::process::Command;
@@ -18,11 +16,13 @@ use tokio_util::sync::CancellationToken;
 pub use protocol::{Missing, Package, RefusalReason};
 pub use roots::{BuildRoots, Roots};
 
-use crate::image::{ALWAYS, ImageSpec, META_PACKAGES};
+use crate::counters;
+use crate::image::{ALWAYS, META_PACKAGES};
 use crate::layers::Closure;
+use crate::process::{self, Output, ProcessError};
 use crate::source::{SourceAt, without_credentials};
-use process::{Output, ProcessError};
-use protocol::{Problem, Reply, Request, Success};
+use crate::store_path::StorePath;
+use protocol::{Problem, Reply, Request, Success, Wanted};
 
 /// The builder's name on PATH.
 const PROGRAM: &str = "nixery-prepare-image";
@@ -35,14 +35,12 @@ pub struct Builder {
     shutdown: CancellationToken,
 }
 
-/// The packages of an image, in the Nix store.
+/// Packages, or store paths, in the Nix store.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The commit that the source was at, where it has one.
-    pub revision: Option<String>,
-    /// What was asked for.
+    /// The packages that were asked for.
     pub packages: Vec<Package>,
-    /// Everything that the packages need, they included.
+    /// What was asked for and everything that it needs.
     pub closure: Closure,
     /// Keeps all of it in the store for as long as this lives.
     pub roots: BuildRoots,
@@ -153,21 +151,57 @@ impl Builder {
         }
     }
 
-    /// Has Nix fetch or build the packages of `spec` from `source`.
+    /// Has Nix fetch or build packages of `source`.
     ///
     /// Nix's log goes to the server's as it appears, with `image`, the name
     /// that the client used.
     pub async fn prepare(
         &self,
         image: &str,
-        spec: &ImageSpec,
         source: &SourceAt,
+        system: &str,
+        packages: &[&str],
     ) -> Result<Prepared, NixError> {
+        let wanted = Wanted::Packages { source, system, packages };
+        let prepared = self.run(image, wanted, "packages").await?;
+        // One answer for each question, in whatever order.
+        let answered: HashSet<&str> =
+            prepared.packages.iter().map(|package| package.request.as_str()).collect();
+        match packages.iter().find(|name| !answered.contains(*name)) {
+            None => Ok(prepared),
+            Some(name) => Err(NixError::BuilderBroken {
+                problem: format!("its reply says nothing about the package {name}"),
+            }),
+        }
+    }
+
+    /// Has Nix fetch store paths that were there before, or build them where it
+    /// remembers how, and keeps them.
+    pub async fn realise(&self, image: &str, paths: &[StorePath]) -> Result<Prepared, NixError> {
+        self.run(image, Wanted::Paths { paths }, "paths").await
+    }
+
+    async fn run(
+        &self,
+        image: &str,
+        wanted: Wanted<'_>,
+        purpose: &'static str,
+    ) -> Result<Prepared, NixError> {
+        let begin = Instant::now();
+        let result = self.call(image, wanted).await;
+        counters::nix_ran(purpose, result.is_ok(), begin.elapsed());
+        result
+    }
+
+    async fn call(&self, image: &str, wanted: Wanted<'_>) -> Result<Prepared, NixError> {
         if self.shutdown.is_cancelled() {
             return Err(NixError::ShuttingDown);
         }
         let roots = self.roots.create().map_err(NixError::Roots)?;
-        let request = request(spec, source, roots.path());
+        let request = Request { protocol: protocol::VERSION, wanted, roots: roots.path() };
+        // Fails only for paths that aren't UTF-8; the builder then says that its
+        // request is empty.
+        let request = serde_json::to_vec(&request).unwrap_or_default();
         let log = |line: &str| {
             tracing::info!(target: "nix", image, "{}", without_credentials(line));
         };
@@ -178,8 +212,8 @@ impl Builder {
             Output::Ended { status, stdout } => match Reply::parse(&stdout) {
                 Ok(Reply::Failure(problem)) => Err(problem.into()),
                 Ok(Reply::Success(result)) if status.success() => {
-                    let Success { revision, packages, graph } = result;
-                    Ok(Prepared { revision, packages, closure: graph, roots })
+                    let Success { packages, graph } = result;
+                    Ok(Prepared { packages, closure: graph, roots })
                 }
                 Ok(Reply::Success(_)) => Err(NixError::BuilderBroken {
                     problem: format!("it printed a result, but ended with {status}"),
@@ -190,19 +224,6 @@ impl Builder {
             },
         }
     }
-}
-
-fn request(spec: &ImageSpec, source: &SourceAt, roots: &Path) -> Vec<u8> {
-    let request = Request {
-        protocol: protocol::VERSION,
-        source,
-        system: spec.platform().system(),
-        packages: spec.packages().collect(),
-        roots,
-    };
-    // Fails only for paths that aren't UTF-8; the builder then says that its
-    // request is empty.
-    serde_json::to_vec(&request).unwrap_or_default()
 }
 
 impl From<Problem> for NixError {

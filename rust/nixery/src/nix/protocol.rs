@@ -16,10 +16,19 @@ pub(super) const VERSION: u32 = 1;
 #[derive(Serialize)]
 pub(super) struct Request<'a> {
     pub(super) protocol: u32,
-    pub(super) source: &'a SourceAt,
-    pub(super) system: &'a str,
-    pub(super) packages: Vec<&'a str>,
+    #[serde(flatten)]
+    pub(super) wanted: Wanted<'a>,
     pub(super) roots: &'a Path,
+}
+
+/// What the builder is to put into the store.
+#[derive(Clone, Copy, Serialize)]
+#[serde(untagged)]
+pub(super) enum Wanted<'a> {
+    /// Packages of a package set.
+    Packages { source: &'a SourceAt, system: &'a str, packages: &'a [&'a str] },
+    /// Store paths.
+    Paths { paths: &'a [StorePath] },
 }
 
 /// What the builder prints.
@@ -32,7 +41,6 @@ pub(super) enum Reply {
 /// The packages that were made.
 #[derive(Debug, Deserialize)]
 pub(super) struct Success {
-    pub(super) revision: Option<String>,
     pub(super) packages: Vec<Package>,
     pub(super) graph: Closure,
 }
@@ -72,8 +80,22 @@ impl Reply {
 pub struct Package {
     /// Where it is in the package set, such as `python3Packages.requests`.
     pub attribute: String,
+    /// What was asked for, such as `python3packages.requests`.
+    pub request: String,
     /// Name with version.
     pub name: String,
+    /// Name without version.
+    #[serde(default)]
+    pub pname: Option<String>,
+    /// Version.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// SPDX identifiers, or names, of its licences.
+    #[serde(default)]
+    pub license: Vec<String>,
+    /// One line.
+    #[serde(default)]
+    pub description: Option<String>,
     /// What to run, where the package says so.
     pub main_program: Option<String>,
     /// Where it is.

@@ -4,6 +4,7 @@
 //! (OCI image specification, "Digests").
 
 use std::fmt;
+use std::io::{self, Read};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,30 @@ impl Digest {
     /// The digest of `content`.
     pub fn of(content: &[u8]) -> Self {
         Self(Sha256::digest(content).into())
+    }
+
+    /// The digest of all that `reader` has. May wait for it.
+    pub fn of_reader(mut reader: impl Read) -> io::Result<Self> {
+        let mut buffer = vec![0; 256 * 1024];
+        let mut hasher = Sha256::new();
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok(Self(hasher.finalize().into())),
+                Ok(read) => hasher.update(&buffer[..read]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The digest that [`hex`](Self::hex) wrote, from a file name.
+    pub fn from_hex(hex: &str) -> Option<Self> {
+        format!("sha256:{hex}").parse().ok()
     }
 
     /// The 64 hexadecimal digits without the algorithm: a file name.

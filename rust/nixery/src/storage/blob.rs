@@ -1,13 +1,13 @@
 //! A blob that can be read.
 
 use std::fs::File;
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSliceMut, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, copy_file_range, openat2};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 /// An open blob: it stays readable, and the same, whatever happens to its name.
@@ -33,7 +33,7 @@ pub enum ReadNow {
 }
 
 impl Blob {
-    pub(super) fn in_memory(content: Bytes) -> Self {
+    pub(crate) fn in_memory(content: Bytes) -> Self {
         Self { size: content.len() as u64, content: Content::Memory(content) }
     }
 
@@ -95,6 +95,63 @@ impl Blob {
         self.read_exact_at(&mut content, 0)?;
         Ok(Some(content))
     }
+}
+
+/// Takes the bytes of a blob that is being made.
+pub trait BlobSink: Write {
+    /// Writes `length` bytes of another blob, from `offset` on.
+    fn append(&mut self, source: &Blob, offset: u64, length: u64) -> io::Result<()> {
+        append_by_reading(self, source, offset, length)
+    }
+}
+
+/// Bytes copied at a time, where the kernel doesn't do it.
+const COPY: usize = 256 << 10;
+
+/// Appends a part of a blob to `target`, over memory.
+pub(super) fn append_by_reading<W: Write + ?Sized>(
+    target: &mut W,
+    source: &Blob,
+    mut offset: u64,
+    length: u64,
+) -> io::Result<()> {
+    let end = offset + length;
+    let mut buffer = vec![0; usize::try_from(length).map_or(COPY, |length| length.min(COPY))];
+    while offset < end {
+        let now = usize::try_from(end - offset).map_or(COPY, |left| left.min(COPY));
+        source.read_exact_at(&mut buffer[..now], offset)?;
+        target.write_all(&buffer[..now])?;
+        offset += now as u64;
+    }
+    Ok(())
+}
+
+impl BlobSink for Vec<u8> {}
+
+/// Appends a part of a blob to `target` within the kernel, which shares the bytes
+/// instead of copying them where the file system can (`copy_file_range(2)`). Returns
+/// how many of the bytes it took: fewer where it can't, such as from memory or
+/// across file systems.
+pub(super) fn append_in_kernel(
+    target: &File,
+    source: &Blob,
+    mut offset: u64,
+    length: u64,
+) -> io::Result<u64> {
+    let Content::File(file) = &source.content else { return Ok(0) };
+    let mut done = 0;
+    while done < length {
+        let left = usize::try_from(length - done).unwrap_or(usize::MAX);
+        match copy_file_range(file, Some(&mut offset), target, None, left) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(copied) => done += copied as u64,
+            Err(Errno::INTR) => {}
+            Err(Errno::NOSPC | Errno::DQUOT) => return Err(io::ErrorKind::StorageFull.into()),
+            // Not between these files, or not on this kernel.
+            Err(_) => break,
+        }
+    }
+    Ok(done)
 }
 
 /// Opens a file for callers that must not wait: fails where its name would have to

@@ -1,9 +1,10 @@
 //! What every storage must do, as one suite that runs over each of them.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use super::blob::ReadNow;
-use super::{Blob, RecordKey, RecordKind, Storage};
+use super::{Blob, Object, RecordKey, RecordKind, Storage};
 use crate::oci::Digest;
 
 /// Operations at a time.
@@ -20,6 +21,9 @@ pub(super) async fn check(storage: Arc<dyn Storage>) {
     many_at_a_time(&storage).await;
     the_same_blob_at_a_time(&storage).await;
     records_are_replaced_in_one_step(&storage).await;
+    what_is_listed_is_there(&*storage).await;
+    what_was_used_is_not_removed(&*storage).await;
+    bytes_of_other_blobs_are_appended(&*storage).await;
 }
 
 fn key(kind: RecordKind, name: &str) -> RecordKey {
@@ -135,6 +139,66 @@ async fn the_same_blob_at_a_time(storage: &Arc<dyn Storage>) {
     for task in tasks {
         task.await.unwrap();
     }
+}
+
+async fn what_is_listed_is_there(storage: &dyn Storage) {
+    let blob = Object::Blob(storage.put_blob(b"listed").await.unwrap());
+    let records = RecordKind::ALL.map(|kind| Object::Record(key(kind, "listed")));
+    for record in &records {
+        let Object::Record(key) = record else { continue };
+        storage.write_record(key, b"four").await.unwrap();
+    }
+    let listed = storage.list().await.unwrap();
+    let size = |object: &Object| {
+        let stored: Vec<_> = listed.iter().filter(|stored| stored.object == *object).collect();
+        assert_eq!(stored.len(), 1, "{object:?} in {listed:?}");
+        assert!(stored[0].used.elapsed().is_ok_and(|age| age < Duration::from_mins(1)));
+        stored[0].size
+    };
+    assert_eq!(size(&blob), 6);
+    assert!(records.iter().all(|record| size(record) == 4));
+}
+
+async fn what_was_used_is_not_removed(storage: &dyn Storage) {
+    let digest = storage.put_blob(b"removed").await.unwrap();
+    let record = key(RecordKind::Build, "removed");
+    storage.write_record(&record, b"removed").await.unwrap();
+    for object in [Object::Blob(digest), Object::Record(record.clone())] {
+        let now = SystemTime::now();
+        assert!(!storage.remove(&object, now - Duration::from_mins(1)).await.unwrap());
+        assert!(storage.touch(&object).await.unwrap());
+        assert!(storage.remove(&object, now + Duration::from_mins(1)).await.unwrap());
+        assert!(!storage.touch(&object).await.unwrap());
+        assert!(storage.remove(&object, now).await.unwrap(), "it is gone");
+    }
+    assert!(storage.open_blob(&digest).await.unwrap().is_none());
+    assert!(storage.read_record(&record).await.unwrap().is_none());
+    storage.put_blob(b"removed").await.unwrap();
+    assert!(storage.open_blob(&digest).await.unwrap().is_some());
+}
+
+async fn bytes_of_other_blobs_are_appended(storage: &dyn Storage) {
+    let large: Vec<u8> = (0..1_000_000_u32).map(|n| n.to_le_bytes()[(n % 3) as usize]).collect();
+    let digest = storage.put_blob(&large).await.unwrap();
+    let source = storage.open_blob(&digest).await.unwrap().unwrap();
+    let memory = Blob::in_memory(b"from memory".as_slice().into());
+    let mut writer = storage.create_blob().unwrap();
+    writer.write_all(b"first ").unwrap();
+    writer.append(&source, 4_097, 600_001).unwrap();
+    writer.append(&source, 0, 0).unwrap();
+    writer.write_all(b" then ").unwrap();
+    writer.append(&memory, 5, 6).unwrap();
+    assert!(writer.append(&source, 999_999, 2).is_err(), "past the end");
+    let mut writer = storage.create_blob().unwrap();
+    let expected = [b"first ", &large[4_097..604_098], b" then ", b"memory"].concat();
+    writer.write_all(b"first ").unwrap();
+    writer.append(&source, 4_097, 600_001).unwrap();
+    writer.write_all(b" then ").unwrap();
+    writer.append(&memory, 5, 6).unwrap();
+    let digest = Digest::of(&expected);
+    tokio::task::spawn_blocking(move || writer.commit(&digest)).await.unwrap().unwrap();
+    let made = storage.open_blob(&digest).await.unwrap().unwrap();
+    assert!(content(&made) == expected);
 }
 
 /// The Go program rewrote files in place, so that readers saw them empty.

@@ -4,12 +4,14 @@
 //! renamed, so that under its name there is either all of it or nothing. A
 //! file's media type isn't stored: what asks for a blob knows it.
 
+mod collect;
 mod temporary;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,11 +19,13 @@ use tempfile::NamedTempFile;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::blob::open_now;
-use super::verified::{Stamp, Verified, hash};
-use super::{Blob, BlobWriter, ReadNow, RecordKey, RecordKind, Storage, StorageError};
+use super::blob::{BlobSink, append_by_reading, append_in_kernel, open_now};
+use super::verified::{Stamp, Verified};
+use super::{
+    Blob, BlobWriter, Object, ReadNow, RecordKey, RecordKind, Storage, StorageError, Stored,
+};
 use crate::oci::Digest;
-use temporary::{create_temporary, persist, remove_abandoned};
+use temporary::{create_temporary, persist, remove_abandoned, rename};
 
 /// The directory of blobs.
 const BLOBS: &str = "layers";
@@ -48,8 +52,8 @@ struct Shared {
 }
 
 /// All that are below the root.
-fn directories() -> [&'static str; 3] {
-    [BLOBS, RecordKind::Manifest.directory(), RecordKind::Build.directory()]
+fn directories() -> impl Iterator<Item = &'static str> {
+    [BLOBS].into_iter().chain(RecordKind::ALL.map(RecordKind::directory))
 }
 
 /// An open blob, and whether it is known to be what its name says.
@@ -79,11 +83,18 @@ impl Filesystem {
     }
 
     fn record_path(&self, key: &RecordKey) -> PathBuf {
-        self.shared.root.join(key.kind.directory()).join(key.key.hex())
+        self.shared.path(&Object::Record(key.clone()))
     }
 }
 
 impl Shared {
+    fn path(&self, object: &Object) -> PathBuf {
+        match object {
+            Object::Blob(digest) => self.blob_path(digest),
+            Object::Record(key) => self.root.join(key.kind.directory()).join(key.key.hex()),
+        }
+    }
+
     fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.root.join(BLOBS).join(digest.hex())
     }
@@ -116,7 +127,7 @@ impl Shared {
     /// is made again.
     fn verify(&self, digest: &Digest, file: &File, stamp: Stamp) -> Result<bool, StorageError> {
         let path = self.blob_path(digest);
-        let found = hash(file).map_err(StorageError::io("read", &path))?;
+        let found = Digest::of_reader(file).map_err(StorageError::io("read", &path))?;
         if found == *digest {
             self.verified.insert(*digest, stamp);
             return Ok(true);
@@ -169,7 +180,9 @@ impl Storage for Filesystem {
             let directory = path.parent().unwrap_or(&path);
             let mut file = create_temporary(directory)?;
             file.write_all(&content).map_err(StorageError::io("write", &path))?;
-            persist(file, &path).map(drop)
+            // Not synced: a record that a crash tears is made again, and to sync all
+            // those of an image takes longer than to make it from known layers.
+            rename(file, &path).map(drop)
         })
         .await
     }
@@ -224,6 +237,25 @@ impl Storage for Filesystem {
         Ok(digest)
     }
 
+    async fn touch(&self, object: &Object) -> Result<bool, StorageError> {
+        let (shared, object) = (Arc::clone(&self.shared), object.clone());
+        blocking(move || shared.touch(&object)).await
+    }
+
+    async fn list(&self) -> Result<Vec<Stored>, StorageError> {
+        let shared = Arc::clone(&self.shared);
+        blocking(move || shared.list()).await
+    }
+
+    async fn remove(
+        &self,
+        object: &Object,
+        not_used_since: SystemTime,
+    ) -> Result<bool, StorageError> {
+        let (shared, object) = (Arc::clone(&self.shared), object.clone());
+        blocking(move || shared.remove(&object, not_used_since)).await
+    }
+
     fn create_blob(&self) -> Result<Box<dyn BlobWriter>, StorageError> {
         Ok(Box::new(Writer::create(Arc::clone(&self.shared))?))
     }
@@ -252,10 +284,20 @@ impl Write for Writer {
     }
 }
 
+impl BlobSink for Writer {
+    fn append(&mut self, source: &Blob, offset: u64, length: u64) -> io::Result<()> {
+        let done = append_in_kernel(self.file.as_file(), source, offset, length)?;
+        append_by_reading(self, source, offset + done, length - done)
+    }
+}
+
 impl BlobWriter for Writer {
     fn commit(self: Box<Self>, digest: &Digest) -> Result<(), StorageError> {
         let path = self.shared.blob_path(digest);
-        // A blob of that name is replaced: it has the same content, or is damaged.
+        if self.shared.renew(digest, self.file.as_file())? {
+            return Ok(());
+        }
+        // A blob of that name is replaced: it may be damaged.
         let file = persist(self.file, &path)?;
         let metadata = file.metadata().map_err(StorageError::io("inspect", path))?;
         self.shared.verified.insert(*digest, Stamp::of(&metadata));

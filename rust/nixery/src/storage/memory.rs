@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Blob, BlobWriter, RecordKey, Storage, StorageError};
+use super::{Blob, BlobSink, BlobWriter, Object, RecordKey, Storage, StorageError, Stored};
 use crate::oci::Digest;
 
 /// A storage that ends with the process.
@@ -18,6 +19,24 @@ pub struct Memory(Arc<Mutex<Content>>);
 struct Content {
     records: HashMap<RecordKey, Bytes>,
     blobs: HashMap<Digest, Bytes>,
+    used: HashMap<Object, SystemTime>,
+}
+
+impl Content {
+    fn put(&mut self, object: Object, bytes: Bytes) {
+        self.used.insert(object.clone(), SystemTime::now());
+        match object {
+            Object::Blob(digest) => drop(self.blobs.insert(digest, bytes)),
+            Object::Record(key) => drop(self.records.insert(key, bytes)),
+        }
+    }
+
+    fn has(&self, object: &Object) -> bool {
+        match object {
+            Object::Blob(digest) => self.blobs.contains_key(digest),
+            Object::Record(key) => self.records.contains_key(key),
+        }
+    }
 }
 
 impl Memory {
@@ -38,7 +57,7 @@ impl Storage for Memory {
     }
 
     async fn write_record(&self, key: &RecordKey, content: &[u8]) -> Result<(), StorageError> {
-        self.lock().records.insert(key.clone(), Bytes::copy_from_slice(content));
+        self.lock().put(Object::Record(key.clone()), Bytes::copy_from_slice(content));
         Ok(())
     }
 
@@ -52,8 +71,47 @@ impl Storage for Memory {
 
     async fn put_blob(&self, content: &[u8]) -> Result<Digest, StorageError> {
         let digest = Digest::of(content);
-        self.lock().blobs.insert(digest, Bytes::copy_from_slice(content));
+        self.lock().put(Object::Blob(digest), Bytes::copy_from_slice(content));
         Ok(digest)
+    }
+
+    async fn touch(&self, object: &Object) -> Result<bool, StorageError> {
+        let mut content = self.lock();
+        let is_there = content.has(object);
+        if is_there {
+            content.used.insert(object.clone(), SystemTime::now());
+        }
+        Ok(is_there)
+    }
+
+    async fn list(&self) -> Result<Vec<Stored>, StorageError> {
+        let content = self.lock();
+        let records =
+            content.records.iter().map(|(key, bytes)| (Object::Record(key.clone()), bytes));
+        let blobs = content.blobs.iter().map(|(digest, bytes)| (Object::Blob(*digest), bytes));
+        let stored = |(object, bytes): (Object, &Bytes)| Stored {
+            size: bytes.len() as u64,
+            used: content.used.get(&object).copied().unwrap_or(SystemTime::UNIX_EPOCH),
+            object,
+        };
+        Ok(records.chain(blobs).map(stored).collect())
+    }
+
+    async fn remove(
+        &self,
+        object: &Object,
+        not_used_since: SystemTime,
+    ) -> Result<bool, StorageError> {
+        let mut content = self.lock();
+        if content.used.get(object).is_some_and(|used| *used > not_used_since) {
+            return Ok(false);
+        }
+        match object {
+            Object::Blob(digest) => drop(content.blobs.remove(digest)),
+            Object::Record(key) => drop(content.records.remove(key)),
+        }
+        content.used.remove(object);
+        Ok(true)
     }
 
     fn create_blob(&self) -> Result<Box<dyn BlobWriter>, StorageError> {
@@ -76,9 +134,11 @@ impl Write for Writer {
     }
 }
 
+impl BlobSink for Writer {}
+
 impl BlobWriter for Writer {
     fn commit(self: Box<Self>, digest: &Digest) -> Result<(), StorageError> {
-        self.storage.lock().blobs.insert(*digest, self.content.into());
+        self.storage.lock().put(Object::Blob(*digest), self.content.into());
         Ok(())
     }
 }

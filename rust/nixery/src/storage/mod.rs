@@ -12,14 +12,15 @@ mod memory;
 mod verified;
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use thiserror::Error;
 
-pub use blob::{Blob, ReadNow};
+pub use blob::{Blob, BlobSink, ReadNow};
 pub use filesystem::Filesystem;
 pub use memory::Memory;
 
@@ -50,13 +51,55 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// Stores a small blob.
     async fn put_blob(&self, content: &[u8]) -> Result<Digest, StorageError>;
 
+    /// Marks something as used now, for garbage collection; `false` where it is
+    /// missing. May leave the mark that it has if that is younger than
+    /// [`MARK_INTERVAL`].
+    async fn touch(&self, object: &Object) -> Result<bool, StorageError>;
+
+    /// Everything that is stored, in no particular order. Others may add and remove
+    /// meanwhile.
+    async fn list(&self) -> Result<Vec<Stored>, StorageError>;
+
+    /// Removes something, unless it was written or marked as used after
+    /// `not_used_since`, also in the very moment of its removal. Whether it is gone,
+    /// by whomever.
+    async fn remove(
+        &self,
+        object: &Object,
+        not_used_since: SystemTime,
+    ) -> Result<bool, StorageError>;
+
     /// Starts a blob whose digest is known only at its end. The writer is for
     /// a thread that may block; dropped before `commit`, it leaves nothing.
     fn create_blob(&self) -> Result<Box<dyn BlobWriter>, StorageError>;
 }
 
+/// How long a mark of use may be left as it is: marks are for telling days apart, and
+/// pulls of the last hour.
+pub const MARK_INTERVAL: Duration = Duration::from_mins(5);
+
+/// The name of something that is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Object {
+    /// A blob.
+    Blob(Digest),
+    /// A record.
+    Record(RecordKey),
+}
+
+/// Something that is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its name.
+    pub object: Object,
+    /// Its length in bytes.
+    pub size: u64,
+    /// When it was written or last marked as used.
+    pub used: SystemTime,
+}
+
 /// A blob that is being written.
-pub trait BlobWriter: Write + Send {
+pub trait BlobWriter: BlobSink + Send {
     /// Makes what was written durable and visible under `digest`, which the
     /// caller computed from the very bytes it wrote.
     fn commit(self: Box<Self>, digest: &Digest) -> Result<(), StorageError>;
@@ -78,15 +121,30 @@ pub enum RecordKind {
     Manifest,
     /// The blob that holds a group of store paths.
     Build,
+    /// A package of a package set.
+    Package,
+    /// The blob that holds a store path, and where in it.
+    Path,
 }
 
 impl RecordKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Manifest, Self::Build, Self::Package, Self::Path];
+
     /// The directory, or prefix, of such records.
-    fn directory(self) -> &'static str {
+    pub fn directory(self) -> &'static str {
         match self {
             Self::Manifest => "manifests",
             Self::Build => "builds",
+            Self::Package => "packages",
+            Self::Path => "paths",
         }
+    }
+}
+
+impl fmt::Display for RecordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind.directory(), self.key.hex())
     }
 }
 

@@ -1,12 +1,9 @@
 //! Remembering which files were seen to hash to their name.
 
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Mutex, PoisonError};
-
-use sha2::{Digest as _, Sha256};
 
 use crate::oci::Digest;
 
@@ -62,19 +59,5 @@ impl Verified {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Stamp>> {
         // A map of plain values is whole after any panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The digest of what is in `file`, from its beginning.
-pub(super) fn hash(mut file: &File) -> io::Result<Digest> {
-    let mut buffer = vec![0; 256 * 1024];
-    let mut hasher = Sha256::new();
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(Digest::from_bytes(hasher.finalize().into())),
-            Ok(read) => hasher.update(&buffer[..read]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
     }
 }

@@ -10,6 +10,7 @@ use super::*;
 use crate::archive::fixture::{Store, entries, gunzip, pack, pool};
 use crate::archive::{BLOCK_SIZE, tar::TRAILER_LENGTH};
 use crate::oci::hex;
+use crate::storage::Blob;
 
 /// A few paths of several kinds and sizes.
 fn some_paths(store: &Store) -> Vec<StorePath> {
@@ -75,7 +76,7 @@ fn a_paths_members_are_whole_and_the_same_in_every_layer() {
     let (all, layer) = pack(&pool, &paths);
     let part = |members: &PathMembers, layer: &[u8]| {
         let offset = usize::try_from(members.offset).unwrap();
-        layer[offset..][..usize::try_from(members.length).unwrap()].to_vec()
+        layer[offset..][..usize::try_from(members.length()).unwrap()].to_vec()
     };
 
     // Everything in between the members of paths is theirs.
@@ -84,7 +85,7 @@ fn a_paths_members_are_whole_and_the_same_in_every_layer() {
     let mut offset = all.members[0].offset;
     for (members, path) in all.members.iter().zip(&sorted) {
         assert_eq!((&members.path, members.offset), (path, offset));
-        offset += members.length;
+        offset += members.length();
         let archive = gunzip(&part(members, &layer));
         assert_eq!(archive.len() as u64, members.uncompressed);
         let name = entries(&archive)[0].0.clone();
@@ -239,4 +240,84 @@ fn a_missing_path_is_an_error_with_its_path() {
     let result = pack_layer(&pool(1), &[path], &mut io::sink(), &AtomicBool::new(false));
     let Err(error @ PackError::Read { .. }) = result else { panic!("{result:?}") };
     assert_eq!(error.to_string(), format!("cannot read {}", missing.display()));
+}
+
+/// Packs `paths`, each alone or in company, into layers from which it can be copied.
+fn stored(pool: &Pool, groups: &[Vec<StorePath>]) -> Vec<PathSource> {
+    groups
+        .iter()
+        .flat_map(|group| {
+            let (packed, layer) = pack(pool, group);
+            let blob = Blob::in_memory(layer.into());
+            let members = packed.members.into_iter();
+            members.map(move |members| PathSource::Layer { members, blob: blob.clone() })
+        })
+        .collect()
+}
+
+fn assembled(pool: &Pool, sources: Vec<PathSource>) -> Result<(Packed, Vec<u8>), PackError> {
+    let mut layer = Vec::new();
+    let packed = put_together(pool, sources, &mut layer, &AtomicBool::new(false))?;
+    Ok((packed, layer))
+}
+
+#[test]
+fn whatever_is_copied_the_layer_is_the_same() {
+    let store = Store::new();
+    let (pool, mut paths) = (pool(2), some_paths(&store));
+    paths.extend((0..4).map(|n| store.add(&format!("small-{n}"), &[("file", "content")])));
+    paths.sort();
+    // Every path alone, and every subset of the paths copied from there.
+    let alone = stored(&pool, &paths.iter().map(|path| vec![path.clone()]).collect::<Vec<_>>());
+    let together = stored(&pool, &[paths.clone()]);
+    let expected = pack(&pool, &paths);
+    for subset in 0..1_u32 << paths.len() {
+        let sources =
+            paths.iter().enumerate().map(|(index, path)| match (subset >> index & 1, index % 2) {
+                (0, _) => PathSource::Store(path.clone()),
+                (_, 0) => alone[index].clone(),
+                (_, _) => together[index].clone(),
+            });
+        assert!(assembled(&pool, sources.collect()).unwrap() == expected, "subset {subset:b}");
+    }
+    // What is copied need not be in the store.
+    for path in &paths {
+        let aside = path.as_path().with_extension("aside");
+        fs::rename(path.as_path(), &aside).unwrap();
+    }
+    assert!(assembled(&pool, alone).unwrap() == expected);
+}
+
+#[test]
+fn members_that_are_not_what_they_were_are_refused() {
+    let store = Store::new();
+    let (pool, paths) = (pool(1), vec![store.add_large("large", 2 * BLOCK_SIZE)]);
+    let (packed, layer) = pack(&pool, &paths);
+    let good = packed.members[0].clone();
+    let blob = |bytes: Vec<u8>| Blob::in_memory(bytes.into());
+    let turn_bit = |at: u64| {
+        let mut bytes = layer.clone();
+        bytes[usize::try_from(good.offset + at).unwrap()] ^= 1;
+        blob(bytes)
+    };
+    let cut = layer[..usize::try_from(good.offset + 5000).unwrap()].to_vec();
+    let shifted = PathMembers { offset: good.offset + 1, ..good.clone() };
+    let fewer = PathMembers { members: good.members[1..].to_vec(), ..good.clone() };
+    let longer = PathMembers { uncompressed: good.uncompressed + 512, ..good.clone() };
+    let absurd = PathMembers { members: vec![u32::MAX], ..good.clone() };
+    for (members, blob) in [
+        (good.clone(), turn_bit(0)),
+        (good.clone(), turn_bit(5000)),
+        (good.clone(), blob(cut)),
+        (shifted, blob(layer.clone())),
+        (fewer, blob(layer.clone())),
+        (longer, blob(layer.clone())),
+        (absurd, blob(layer.clone())),
+    ] {
+        let result = assembled(&pool, vec![PathSource::Layer { members, blob }]);
+        let Err(PackError::Damaged { path, .. }) = result else { panic!("{result:?}") };
+        assert_eq!(path, paths[0]);
+    }
+    let source = PathSource::Layer { members: good, blob: blob(layer.clone()) };
+    assert!(assembled(&pool, vec![source]).unwrap().1 == layer);
 }

@@ -17,7 +17,7 @@ use std::io::Write;
 use std::sync::atomic::AtomicBool;
 
 use super::error::PackError;
-use super::layer::Packed;
+use super::layer::{OnlyWrite, Packed};
 use super::listing::Listing;
 use super::pool::Pool;
 use super::stream::LayerStream;
@@ -55,7 +55,8 @@ pub fn pack_rootfs(
     sink: &mut dyn Write,
     cancelled: &AtomicBool,
 ) -> Result<Packed, PackError> {
-    let mut stream = LayerStream::new(pool, sink, cancelled);
+    let mut sink = OnlyWrite(sink);
+    let mut stream = LayerStream::new(pool, &mut sink, cancelled);
     stream.begin_part()?;
     write_tree(&mut stream, b".", &rootfs.root)?;
     tar::write_end(&mut stream)?;

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 use crate::storage::StorageError;
 
@@ -38,11 +38,15 @@ pub(super) fn create_temporary(directory: &Path) -> Result<NamedTempFile, Storag
     Ok(file)
 }
 
+/// Gives `file` its name.
+pub(super) fn rename(file: NamedTempFile, path: &Path) -> Result<File, StorageError> {
+    file.persist(path).map_err(|error| StorageError::io("rename to", path)(error.error))
+}
+
 /// Makes `file` durable and gives it its name.
 pub(super) fn persist(file: NamedTempFile, path: &Path) -> Result<File, StorageError> {
     file.as_file().sync_all().map_err(StorageError::io("sync", path))?;
-    let file =
-        file.persist(path).map_err(|error| StorageError::io("rename to", path)(error.error))?;
+    let file = rename(file, path)?;
     let directory = path.parent().unwrap_or(path);
     File::open(directory)
         .and_then(|directory| directory.sync_all())
@@ -69,6 +73,11 @@ pub(super) fn remove_abandoned(directory: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A name that nobody has in `directory`, and that is cleaned up if it is left.
+pub(super) fn unused_name(directory: &Path) -> Result<TempPath, StorageError> {
+    Ok(create_temporary(directory)?.into_temp_path())
 }
 
 fn is_temporary(name: &OsStr) -> bool {

@@ -9,7 +9,7 @@ mod packages;
 mod server;
 
 pub(crate) use client::{Response, digest_of, get, head, request, run};
-pub(crate) use packages::{Source, debian, fixtures, git, nix_config};
+pub(crate) use packages::{Repository, Source, debian, fixtures, git, nix_config};
 pub(crate) use server::{Server, Setup};
 
 /// Waits until something has happened.
@@ -26,6 +26,9 @@ pub(crate) const COUNTING: &str = r#"
 [ "$1" = --check ] || echo call >> "$STATE_DIRECTORY/calls"
 exec "$REAL_BUILDER" "$@"
 "#;
+
+/// A builder that only says that it could be called.
+pub(crate) const BROKEN: &str = "[ \"$1\" = --check ] || exit 70";
 
 /// How often the counting builder was called.
 pub(crate) fn calls(server: &Server) -> usize {

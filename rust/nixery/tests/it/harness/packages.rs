@@ -1,9 +1,12 @@
 //! Package sets: the offline one of real programs, and a small quick one.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+
+use tempfile::TempDir;
 
 use super::run;
 
@@ -14,6 +17,8 @@ pub(crate) enum Source {
     Path(PathBuf),
     /// A git repository.
     Repository(String),
+    /// A branch, or commit, of nixpkgs.
+    Channel(String),
 }
 
 /// What the tests use of the offline set. Built once, so that no test measures
@@ -64,6 +69,47 @@ pub(crate) fn fixtures() -> Source {
         PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
     });
     Source::Path(set.clone())
+}
+
+/// A git repository that is a package set, gone when dropped.
+pub(crate) struct Repository {
+    directory: TempDir,
+}
+
+impl Repository {
+    /// One whose branch `trunk` has the small package set.
+    pub(crate) fn of_fixtures() -> Self {
+        let set = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/packages/default.nix");
+        let repository = Self { directory: TempDir::new().unwrap() };
+        repository.git(&["init", "-q", "-b", "trunk"]);
+        repository.commit(&fs::read_to_string(set).unwrap());
+        repository
+    }
+
+    /// Commits `content` as the package set to the branch that is checked out, and says
+    /// which commit that is.
+    pub(crate) fn commit(&self, content: &str) -> String {
+        fs::write(self.path().join("default.nix"), content).unwrap();
+        self.git(&["add", "."]);
+        self.git(&["commit", "-q", "--allow-empty", "-m", "next"]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
+        git(self.path(), arguments)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("file://{}", self.path().display())
+    }
+
+    pub(crate) fn source(&self) -> Source {
+        Source::Repository(self.url())
+    }
 }
 
 fn nix(program: &str) -> Command {

@@ -120,6 +120,7 @@ impl Setup {
         match &self.source {
             Source::Path(path) => command.env("NIXERY_PKGS_PATH", path),
             Source::Repository(url) => command.env("NIXERY_PKGS_REPO", url),
+            Source::Channel(channel) => command.env("NIXERY_CHANNEL", channel),
         };
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
@@ -179,6 +180,11 @@ impl Server {
 
     pub(crate) fn process_id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Whether it has logged something with this in it.
+    pub(crate) fn has_logged(&self, text: &str) -> bool {
+        self.log().iter().any(|entry| entry.to_string().contains(text))
     }
 
     /// What it has logged, entry by entry.

@@ -49,6 +49,11 @@ rec {
     one
     two
   ];
+  four = files "four-1.0" [ two ];
+  five = files "five-1.0" [
+    three
+    four
+  ];
   # One for each test that needs one: Nix builds a derivation only once at a time.
   hanging = package "hanging-1.0" ''
     echo waiting for ever

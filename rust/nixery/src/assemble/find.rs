@@ -1,0 +1,190 @@
+//! Finding images that were made before: in this process, on this machine, in the
+//! storage.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
+
+use super::error::AssembleError;
+use super::known::KnownImage;
+use super::{Image, ImageRequest, Inner, StoredManifest};
+use crate::cache::{ManifestInputs, ManifestRecord, manifest_key};
+use crate::counters::{CacheLayer, looked_up};
+use crate::oci::{Digest, Format, Manifest};
+use crate::storage::{Object, RecordKey, StorageError};
+
+/// Largest manifest that is read from the storage, in bytes; the distribution
+/// specification asks registries to take at least 4 MiB.
+const MAX_MANIFEST: u64 = 4 << 20;
+
+/// An image in this machine's directory: its manifests themselves.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    manifests: Vec<String>,
+}
+
+impl Inner {
+    /// An image that this process has seen, if it may be handed out as it is.
+    pub(super) async fn in_memory(
+        &self,
+        request: &ImageRequest,
+    ) -> Result<Option<Arc<Image>>, AssembleError> {
+        let found = match self.known.image(request) {
+            Some(known) if self.is_whole(&known).await? => Some(known.image),
+            Some(_) => {
+                self.known.forget_image(request);
+                None
+            }
+            None => None,
+        };
+        looked_up(CacheLayer::Memory, found.is_some());
+        Ok(found)
+    }
+
+    /// Whether all blobs of an image are still there; looked up only once, and
+    /// again when any blob was found missing since.
+    async fn is_whole(&self, known: &KnownImage) -> Result<bool, AssembleError> {
+        for mark in self.known.marks_of_image(known) {
+            if !self.storage.touch(mark).await? {
+                return Ok(false);
+            }
+        }
+        let now = self.known.doubts();
+        if known.is_checked(now) {
+            return Ok(true);
+        }
+        let whole = self.records.are_stored(known.image.blobs()).await?;
+        if whole {
+            known.set_checked(now);
+        }
+        Ok(whole)
+    }
+
+    /// An image that another process has made, or an earlier one, if all of it is there.
+    pub(super) async fn recorded(&self, key: &RecordKey) -> Result<Option<Image>, AssembleError> {
+        let mark = Object::Record(key.clone());
+        if let Some(image) = self.in_directory(&key.key).await {
+            if self.storage.touch(&mark).await? && self.has_all(key, &image).await? {
+                return Ok(Some(image));
+            }
+            let (directory, digest) = (Arc::clone(&self.directory), key.key);
+            // Fails only at shutdown.
+            let _ = spawn_blocking(move || directory.remove(&digest)).await;
+        }
+        let Some(record) = self.records.read::<ManifestRecord>(key).await? else {
+            return Ok(None);
+        };
+        let mut manifests = Vec::new();
+        for descriptor in record.manifests {
+            let Some(manifest) = self.read_manifest(&descriptor.digest).await? else {
+                tracing::warn!(%key, "a known image has lost its manifest: made again");
+                return Ok(None);
+            };
+            manifests.push(manifest);
+        }
+        let image = Image { manifests };
+        if !self.has_all(key, &image).await? || !self.storage.touch(&mark).await? {
+            return Ok(None);
+        }
+        self.keep_in_directory(key.key, &image).await;
+        Ok(Some(image))
+    }
+
+    async fn has_all(&self, key: &RecordKey, image: &Image) -> Result<bool, AssembleError> {
+        let all = image.has_all_formats() && self.records.are_stored(image.blobs()).await?;
+        if !all {
+            tracing::warn!(%key, "a known image has lost blobs: made again");
+        }
+        Ok(all)
+    }
+
+    async fn in_directory(&self, key: &Digest) -> Option<Image> {
+        let (directory, key) = (Arc::clone(&self.directory), *key);
+        // Fails only at shutdown.
+        let content = spawn_blocking(move || directory.get(&key)).await.ok().flatten();
+        let image = content.and_then(|content| {
+            let kept: Kept = serde_json::from_slice(&content).ok()?;
+            let manifests = kept.manifests.into_iter().map(|document| {
+                let manifest = Manifest::recognise(document.into_bytes())?;
+                Some(Arc::new(StoredManifest::new(manifest)))
+            });
+            Some(Image { manifests: manifests.collect::<Option<_>>()? })
+        });
+        looked_up(CacheLayer::Directory, image.is_some());
+        image
+    }
+
+    pub(super) async fn keep_in_directory(&self, key: Digest, image: &Image) {
+        let text = |manifest: &Arc<StoredManifest>| {
+            String::from_utf8_lossy(&manifest.content).into_owned()
+        };
+        let kept = Kept { manifests: image.manifests.iter().map(text).collect() };
+        // Serialising to memory can't fail.
+        let content = serde_json::to_vec(&kept).unwrap_or_default();
+        let directory = Arc::clone(&self.directory);
+        let _ = spawn_blocking(move || directory.put(&key, &content)).await;
+    }
+
+    /// Where an image's manifests are recorded; nowhere when its source may
+    /// have moved by the next time.
+    pub(super) fn manifest_key(&self, request: &ImageRequest) -> Option<RecordKey> {
+        if !request.source.is_fixed() {
+            return None;
+        }
+        let packages: Vec<&str> = request.spec.packages().collect();
+        Some(manifest_key(ManifestInputs {
+            source: &request.source,
+            system: request.spec.platform().system(),
+            packages: &packages,
+            level: self.packer.level(),
+            max_layers: self.limits.max_layers,
+            popularity: &self.popularity_digest,
+        }))
+    }
+
+    /// The manifest with this digest, if it is one and is stored, marked as used.
+    pub(super) async fn manifest(
+        &self,
+        digest: &Digest,
+    ) -> Result<Option<Arc<StoredManifest>>, AssembleError> {
+        if let Some(known) = self.known.manifest(digest) {
+            for mark in self.known.marks_of_manifest(&known) {
+                if !self.storage.touch(mark).await? {
+                    self.known.forget_manifest(digest);
+                    return Ok(None);
+                }
+            }
+            return Ok(Some(known.manifest));
+        }
+        let manifest = self.read_manifest(digest).await?;
+        let Some(manifest) = manifest else { return Ok(None) };
+        if !self.storage.touch(&Object::Blob(*digest)).await? {
+            return Ok(None);
+        }
+        self.known.add_manifest(&manifest);
+        Ok(Some(manifest))
+    }
+
+    async fn read_manifest(
+        &self,
+        digest: &Digest,
+    ) -> Result<Option<Arc<StoredManifest>>, AssembleError> {
+        let Some(blob) = self.storage.open_blob(digest).await? else { return Ok(None) };
+        let read = spawn_blocking(move || blob.read_all(MAX_MANIFEST)).await;
+        let content = read.map_err(|_| AssembleError::Crashed)?;
+        let content = content.map_err(|source| StorageError::Io {
+            action: "read",
+            path: digest.to_string().into(),
+            source,
+        })?;
+        let manifest = content.and_then(Manifest::recognise);
+        Ok(manifest.map(|manifest| Arc::new(StoredManifest::new(manifest))))
+    }
+}
+
+impl Image {
+    fn has_all_formats(&self) -> bool {
+        Format::ALL.into_iter().all(|format| self.manifest(format).is_some())
+    }
+}

@@ -1,0 +1,118 @@
+//! The configuration in effect, as a TOML file.
+
+use std::path::Path;
+use std::time::Duration;
+
+use toml_edit::{Array, DocumentMut, Item, Table, value};
+
+use super::{Config, LogFormat, SourceConfig, StorageConfig};
+use crate::source::{NamePattern, Source, without_credentials};
+
+fn integer(number: u64) -> Item {
+    value(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+fn seconds(duration: Duration) -> Item {
+    integer(duration.as_secs())
+}
+
+fn path(path: &Path) -> Item {
+    value(path.display().to_string())
+}
+
+fn patterns(patterns: &[NamePattern]) -> Item {
+    value(patterns.iter().map(NamePattern::as_str).collect::<Array>())
+}
+
+impl Config {
+    /// The effective configuration as a TOML file, without what is secret.
+    pub fn to_toml(&self) -> String {
+        let number = |n: usize| integer(n as u64);
+        let mut document = DocumentMut::new();
+        let mut table = |name: &str, fields: Vec<(&str, Item)>| {
+            document.insert(name, Item::Table(fields.into_iter().collect::<Table>()));
+        };
+        let mut server = vec![("port", value(i64::from(self.server.port)))];
+        if let Some(address) = self.server.address {
+            server.insert(0, ("address", value(address.to_string())));
+        }
+        table("server", server);
+        table("source", self.source.to_toml());
+        let StorageConfig::Filesystem { path: directory } = &self.storage;
+        table("storage", vec![("backend", value("filesystem")), ("path", path(directory))]);
+        let max_mb = integer(self.cache.max_bytes / 1_000_000);
+        table("cache", vec![("path", path(&self.cache.path)), ("max_mb", max_mb)]);
+        table(
+            "gc",
+            vec![
+                ("interval", seconds(self.gc.interval.unwrap_or_default())),
+                ("keep", integer(self.gc.keep.as_secs() / (24 * 3600))),
+                ("max_bytes", integer(self.gc.max_bytes.unwrap_or_default())),
+            ],
+        );
+        let mut nix = vec![
+            ("timeout", seconds(self.nix.timeout)),
+            ("max_builds", number(self.nix.max_builds)),
+            ("max_queue", number(self.nix.max_queue)),
+            ("roots", path(&self.nix.roots)),
+        ];
+        if let Some(url) = &self.nix.popularity_url {
+            nix.push(("popularity_url", value(without_credentials(url))));
+        }
+        table("nix", nix);
+        table(
+            "image",
+            vec![
+                ("platform", value(self.image.platform.to_string())),
+                ("max_layers", number(self.image.max_layers)),
+            ],
+        );
+        table(
+            "packing",
+            vec![
+                ("level", value(i64::from(self.packing.level))),
+                ("threads", number(self.packing.threads)),
+            ],
+        );
+        let format = match self.log.format {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        };
+        table("log", vec![("filter", value(&self.log.filter)), ("format", value(format))]);
+        document.to_string()
+    }
+}
+
+impl SourceConfig {
+    /// The settings that say something about this source.
+    fn to_toml(&self) -> Vec<(&'static str, Item)> {
+        let mut settings = match &self.source {
+            Source::Channel { channel, nixpkgs } => {
+                let mut settings = vec![("channel", value(channel))];
+                let urls = [
+                    ("nixpkgs_repository", &nixpkgs.repository),
+                    ("nixpkgs_archive", &nixpkgs.archive),
+                ];
+                for (key, url) in urls {
+                    settings.extend(url.iter().map(|url| (key, value(without_credentials(url)))));
+                }
+                settings.push(("channels", patterns(&self.tags.channels)));
+                settings.push(("allow_commits", value(self.tags.allow_commits.unwrap_or(false))));
+                settings
+            }
+            Source::Repository(url) => {
+                let mut settings = vec![("repo", value(without_credentials(url)))];
+                let references = self.tags.references.as_deref();
+                settings.extend(references.map(|names| ("references", patterns(names))));
+                let commits = self.tags.allow_commits.unwrap_or(references.is_none());
+                settings.push(("allow_commits", value(commits)));
+                settings
+            }
+            Source::Path(directory) => {
+                return vec![("path", path(directory)), ("fingerprint", value(self.fingerprint))];
+            }
+        };
+        settings.push(("refresh", seconds(self.refresh)));
+        settings
+    }
+}

@@ -1,0 +1,186 @@
+//! Garbage collection of the storage.
+//!
+//! Servers go on meanwhile, here and elsewhere. Whatever they use they mark first, and
+//! what is marked is not removed; an image's record goes before its blobs, so that
+//! nobody is sent to what is half gone.
+
+mod plan;
+mod stock;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use thiserror::Error;
+
+use crate::concurrent::try_all;
+use crate::counters;
+use crate::oci::Digest;
+use crate::storage::{Object, RecordKey, Storage, StorageError};
+use plan::{IN_USE, Plan, plan};
+
+/// What is kept.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// How long images are kept that nobody asks for.
+    pub keep: Duration,
+    /// Most bytes of blobs that are left; `None`: any number.
+    pub max_bytes: Option<u64>,
+}
+
+/// Why nothing more was collected.
+#[derive(Debug, Error)]
+pub enum GcError {
+    /// The storage failed.
+    #[error("the storage failed")]
+    Storage(#[from] StorageError),
+    /// A task ended without a result, which is a defect of this program.
+    #[error("a task crashed")]
+    Crashed,
+}
+
+/// What was removed, or would be.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Whether nothing was removed.
+    pub dry_run: bool,
+    /// The images: what each is, and how long ago it was asked for.
+    pub images: Vec<(String, Duration)>,
+    /// How many blobs.
+    pub blobs: usize,
+    /// How many bytes they had.
+    pub bytes: u64,
+    /// How many records of packages, layers and store paths.
+    pub records: usize,
+    /// How many bytes of blobs are left.
+    pub left: u64,
+}
+
+/// Removes what `limits` say from the storage; with `dry_run`, only says what that is.
+pub async fn collect(
+    storage: &Arc<dyn Storage>,
+    limits: &Limits,
+    dry_run: bool,
+) -> Result<Report, GcError> {
+    let result = run(storage, limits, dry_run).await;
+    if !dry_run {
+        counters::collected(result.is_ok(), result.as_ref().map_or(0, |report| report.bytes));
+    }
+    result
+}
+
+async fn run(
+    storage: &Arc<dyn Storage>,
+    limits: &Limits,
+    dry_run: bool,
+) -> Result<Report, GcError> {
+    let now = SystemTime::now();
+    let stock::Inventory { stock, old_packages } = stock::read(storage, limits, now).await?;
+    let total: u64 = stock.blobs.values().map(|blob| blob.size).sum();
+    let plan = plan(stock, limits, now);
+    let mut report = if dry_run {
+        would_remove(&plan, &old_packages, now)
+    } else {
+        remove(storage, plan, old_packages, now).await?
+    };
+    report.left = total - report.bytes;
+    Ok(report)
+}
+
+fn would_remove(plan: &Plan, old_packages: &[RecordKey], now: SystemTime) -> Report {
+    Report {
+        dry_run: true,
+        images: plan
+            .images
+            .iter()
+            .map(|image| (image.name.clone(), age(image.used, now)))
+            .collect(),
+        blobs: plan.blobs.len(),
+        bytes: plan.bytes(),
+        records: plan.pointers.len() + old_packages.len(),
+        left: 0,
+    }
+}
+
+/// Carries a plan out. What was used since it was made stays, with all that it needs.
+async fn remove(
+    storage: &Arc<dyn Storage>,
+    plan: Plan,
+    old_packages: Vec<RecordKey>,
+    now: SystemTime,
+) -> Result<Report, GcError> {
+    let before = now - IN_USE;
+    let remove = |object: Object| async move { storage.remove(&object, before).await };
+    let mut report = Report::default();
+    let mut blobs: BTreeMap<Digest, u64> = plan.blobs.into_iter().collect();
+    for image in plan.images {
+        let mut is_gone = match image.record {
+            Some(key) => remove(Object::Record(key)).await?,
+            None => true,
+        };
+        // A client that asks by digest now has all or nothing.
+        for manifest in &image.manifests {
+            if is_gone && let Some(size) = blobs.get(manifest).copied() {
+                is_gone = remove(Object::Blob(*manifest)).await?;
+                if is_gone {
+                    blobs.remove(manifest);
+                    report.blobs += 1;
+                    report.bytes += size;
+                }
+            }
+        }
+        if is_gone {
+            report.images.push((image.name, age(image.used, now)));
+        } else {
+            blobs.retain(|blob, _| !image.blobs.contains(blob));
+        }
+    }
+
+    // A build that finds a layer by its record marks that, and relies on the blob.
+    let pointers = plan.pointers.into_iter().map(|pointer| async move {
+        let is_gone = remove(Object::Record(pointer.key)).await?;
+        Ok::<_, StorageError>((pointer.blob, is_gone))
+    });
+    for (blob, is_gone) in try_all(pointers).await? {
+        report.records += usize::from(is_gone);
+        if !is_gone {
+            blobs.remove(&blob);
+        }
+    }
+    let packages = old_packages.into_iter().map(|key| remove(Object::Record(key)));
+    report.records += try_all(packages).await?.into_iter().filter(|is_gone| *is_gone).count();
+
+    let blobs = blobs.into_iter().map(|(digest, size)| async move {
+        let is_gone = remove(Object::Blob(digest)).await?;
+        Ok::<_, StorageError>(is_gone.then_some(size))
+    });
+    for size in try_all(blobs).await?.into_iter().flatten() {
+        report.blobs += 1;
+        report.bytes += size;
+    }
+    Ok(report)
+}
+
+fn age(used: SystemTime, now: SystemTime) -> Duration {
+    now.duration_since(used).unwrap_or_default()
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let removed = if self.dry_run { "would remove" } else { "removed" };
+        for (image, age) in &self.images {
+            let hours = age.as_secs() / 3600;
+            writeln!(f, "{removed} {image} (asked for {} days {} h ago)", hours / 24, hours % 24)?;
+        }
+        writeln!(
+            f,
+            "{removed} {} images, {} blobs of {} bytes, {} records; {} bytes are left",
+            self.images.len(),
+            self.blobs,
+            self.bytes,
+            self.records,
+            self.left
+        )
+    }
+}

@@ -1,0 +1,78 @@
+//! What a directory is at: the store path that it leads to, the commit that it is a
+//! clean work tree of, or a fingerprint of its content.
+
+mod fingerprint;
+mod work_tree;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use super::error::PinError;
+use crate::source::{Snapshot, SourceAt};
+use fingerprint::Hashes;
+
+/// Looks at directories.
+#[derive(Debug, Default)]
+pub(super) struct Directories {
+    hashes: Arc<Hashes>,
+}
+
+/// Why a directory has no fingerprint.
+#[derive(Debug, Error)]
+pub(super) enum LookError {
+    /// Something in it can't be read.
+    #[error("can't read {path}", path = .path.display())]
+    Read { path: PathBuf, source: io::Error },
+    /// It is not just a package set.
+    #[error(
+        "it has more than {} files or {} MiB, which are too much to look through at each pull: a \
+         clean git work tree or a path in the Nix store is not looked through",
+        fingerprint::MAX_ENTRIES,
+        fingerprint::MAX_BYTES >> 20
+    )]
+    TooLarge,
+}
+
+impl Directories {
+    /// What the directory, or file, at `path` is now.
+    pub(super) async fn look(
+        &self,
+        path: &Path,
+        shutdown: &CancellationToken,
+    ) -> Result<Snapshot, PinError> {
+        let unknown = Snapshot::unknown(&SourceAt::Path { path: path.to_owned() });
+        // Whoever evaluates it says better what is wrong.
+        let Ok(real) = fs::canonicalize(path) else { return Ok(unknown) };
+        if let Some(fixed) = Snapshot::of_fixed(&SourceAt::Path { path: real.clone() }) {
+            return Ok(fixed);
+        }
+        let is_directory = real.is_dir();
+        let directory = match real.parent() {
+            Some(parent) if !is_directory => parent.to_owned(),
+            _ => real,
+        };
+        if let Some(commit) = work_tree::clean_commit(&directory, shutdown).await {
+            return Ok(Snapshot::of_directory(path, &commit, Some(commit.clone())));
+        }
+        let hashes = Arc::clone(&self.hashes);
+        let fingerprint = spawn_blocking(move || hashes.fingerprint(&directory));
+        match fingerprint.await.map_err(|_| PinError::Crashed)? {
+            Ok(digest) => Ok(Snapshot::of_directory(path, &digest.hex(), None)),
+            Err(problem) => {
+                let problem = crate::error_chain::ErrorChain(&problem).to_string();
+                tracing::warn!(
+                    path = %path.display(),
+                    problem,
+                    "the package set has no fingerprint: Nix runs at each pull"
+                );
+                Ok(unknown)
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What sources were at when they were last asked.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
+
+use super::Pin;
+use super::remote::Found;
+use crate::cache::Directory;
+use crate::oci::Digest;
+use crate::source::{Snapshot, SourceAt};
+
+/// Sources that are known at a time, each of which is asked again and again. What was
+/// used least recently is forgotten.
+const CAPACITY: usize = 500;
+
+/// What this process knows.
+#[derive(Debug, Default)]
+pub(super) struct Memory(Mutex<HashMap<SourceAt, Entry>>);
+
+#[derive(Debug)]
+struct Entry {
+    pin: Pin,
+    /// When the source last answered.
+    asked: SystemTime,
+    /// The same by a clock that can't be set.
+    put: Instant,
+    used: Instant,
+}
+
+impl Memory {
+    /// What is known of a source, for at most `lifetime`. Counts as use.
+    pub(super) fn get(&self, source: &SourceAt, lifetime: Duration) -> Option<Pin> {
+        let mut entries = self.lock();
+        let entry = entries.get_mut(source)?;
+        if entry.put.elapsed() >= lifetime {
+            return None;
+        }
+        entry.used = Instant::now();
+        Some(entry.pin.clone())
+    }
+
+    /// What is known of a source and when it last answered, if it was used within
+    /// `idle`. Doesn't count as use.
+    pub(super) fn peek(&self, source: &SourceAt, idle: Duration) -> Option<(Pin, SystemTime)> {
+        let entries = self.lock();
+        let entry = entries.get(source).filter(|entry| entry.used.elapsed() < idle)?;
+        Some((entry.pin.clone(), entry.asked))
+    }
+
+    pub(super) fn put(&self, source: SourceAt, pin: Pin, asked: SystemTime) {
+        let now = Instant::now();
+        let mut entries = self.lock();
+        if entries.len() >= CAPACITY && !entries.contains_key(&source) {
+            let oldest = entries.iter().min_by_key(|(_, entry)| entry.used);
+            if let Some(oldest) = oldest.map(|(source, _)| source.clone()) {
+                entries.remove(&oldest);
+            }
+        }
+        entries.insert(source, Entry { pin, asked, put: now, used: now });
+    }
+
+    /// The same without counting as use; nothing if it was forgotten meanwhile.
+    pub(super) fn put_unused(&self, source: &SourceAt, pin: Pin, asked: SystemTime) {
+        if let Some(entry) = self.lock().get_mut(source) {
+            *entry = Entry { pin, asked, put: Instant::now(), used: entry.used };
+        }
+    }
+
+    pub(super) fn remove(&self, source: &SourceAt) {
+        self.lock().remove(source);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SourceAt, Entry>> {
+        // A map of plain values is whole after any panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is known over restarts.
+#[derive(Debug)]
+pub(super) struct Saved(pub(super) Arc<Directory>);
+
+/// What a source was at, in a file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct SavedPin {
+    found: Found,
+    pub(super) asked: SystemTime,
+}
+
+impl SavedPin {
+    /// How long ago the source was asked. A time in the future is of a clock that
+    /// was wrong.
+    pub(super) fn age(&self) -> Duration {
+        self.asked.elapsed().unwrap_or(Duration::MAX)
+    }
+
+    pub(super) fn snapshot(&self, source: &SourceAt) -> Snapshot {
+        Snapshot::of_commit(source, &self.found.commit, Some(&self.found.reference))
+    }
+}
+
+impl Saved {
+    pub(super) async fn get(&self, source: &SourceAt) -> Option<SavedPin> {
+        let (directory, key) = (Arc::clone(&self.0), key(source));
+        let content = spawn_blocking(move || directory.get(&key)).await.ok()??;
+        serde_json::from_slice(&content).ok()
+    }
+
+    pub(super) async fn put(&self, source: &SourceAt, found: &Found) {
+        let saved = SavedPin { found: found.clone(), asked: SystemTime::now() };
+        self.write(source, &saved).await;
+    }
+
+    /// As if it had been asked at another time.
+    #[cfg(test)]
+    pub(super) async fn put_at(&self, source: &SourceAt, saved: &SavedPin, asked: SystemTime) {
+        self.write(source, &SavedPin { asked, ..saved.clone() }).await;
+    }
+
+    async fn write(&self, source: &SourceAt, saved: &SavedPin) {
+        let (directory, key) = (Arc::clone(&self.0), key(source));
+        // Serialising to memory can't fail.
+        let content = serde_json::to_vec(saved).unwrap_or_default();
+        // Fails only at shutdown.
+        let _ = spawn_blocking(move || directory.put(&key, &content)).await;
+    }
+
+    pub(super) async fn remove(&self, source: &SourceAt) {
+        let (directory, key) = (Arc::clone(&self.0), key(source));
+        let _ = spawn_blocking(move || directory.remove(&key)).await;
+    }
+}
+
+fn key(source: &SourceAt) -> Digest {
+    // Text and numbers; of paths, which may not be text, nothing is saved.
+    let text = serde_json::to_string(source).unwrap_or_default();
+    Digest::of(format!("pin {text}").as_bytes())
+}

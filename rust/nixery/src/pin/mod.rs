@@ -1,0 +1,244 @@
+//! From a package source at a tag to what it is at this moment.
+//!
+//! A channel, a branch or a tag is asked for once, remembered, and asked for again in
+//! the background, so that no client waits for that. While nobody answers, it stays
+//! where it was.
+
+mod directory;
+mod error;
+mod memory;
+mod remote;
+
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use tokio_util::sync::CancellationToken;
+
+pub use error::PinError;
+
+use crate::cache::Directory;
+use crate::flights::Flights;
+use crate::source::{Snapshot, SourceAt};
+use directory::Directories;
+use memory::{Memory, Saved};
+use remote::Remote;
+
+/// For how long any source is taken to be where it was, at least. A directory may
+/// change at any time, and nobody says when; but clients ask for a tag by HEAD and
+/// then by GET, and mean the same image.
+pub const TRUSTED: Duration = Duration::from_secs(5);
+
+/// For how long a refusal is the answer to whoever asks again.
+const REFUSAL_IS_KEPT: Duration = Duration::from_secs(5);
+
+/// What nobody has asked for in this time isn't followed any more.
+const IDLE: Duration = Duration::from_hours(1);
+
+/// What a source is, and what clients should know about that.
+#[derive(Clone, Debug)]
+pub struct Pin {
+    /// The package set.
+    pub snapshot: Snapshot,
+    /// That nobody could be asked lately, for people.
+    pub warning: Option<Arc<str>>,
+}
+
+/// Knows what sources are at.
+#[derive(Clone, Debug)]
+pub struct Pins(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    refresh: Duration,
+    /// Whether directories are told apart by their content.
+    fingerprint_paths: bool,
+    remote: Remote,
+    directories: Directories,
+    known: Memory,
+    flights: Flights<SourceAt, Result<Pin, PinError>>,
+    saved: Saved,
+    shutdown: CancellationToken,
+}
+
+impl Pins {
+    /// Asks again after `refresh`, and ends when `shutdown` is cancelled.
+    ///
+    /// `saved` is where it is kept what sources were at, for when nobody answers
+    /// after a restart. Without `fingerprint_paths`, a directory is another one each
+    /// time.
+    pub fn new(
+        refresh: Duration,
+        fingerprint_paths: bool,
+        saved: Arc<Directory>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            refresh: refresh.max(TRUSTED),
+            fingerprint_paths,
+            remote: Remote::new(shutdown.clone()),
+            directories: Directories::default(),
+            known: Memory::default(),
+            flights: Flights::default(),
+            saved: Saved(saved),
+            shutdown,
+        }))
+    }
+
+    /// What `source` is at. Waits for nobody if that is known.
+    pub async fn pin(&self, source: SourceAt) -> Result<Pin, PinError> {
+        if let Some(snapshot) = Snapshot::of_fixed(&source) {
+            return Ok(Pin { snapshot, warning: None });
+        }
+        let lifetime = match source {
+            // Read anew each time; that takes no longer than to look whether it changed.
+            SourceAt::Path { .. } => TRUSTED,
+            SourceAt::Channel { .. } | SourceAt::Git { .. } => Duration::MAX,
+        };
+        if let Some(pin) = self.0.known.get(&source, lifetime) {
+            return Ok(pin);
+        }
+        let inner = Arc::clone(&self.0);
+        let keep = |result: &Result<Pin, PinError>| {
+            result.as_ref().is_err_and(PinError::is_lasting).then_some(REFUSAL_IS_KEPT)
+        };
+        let find = |source| async move { inner.find(source).await };
+        self.0.flights.join(source, keep, find).await.unwrap_or(Err(PinError::Crashed))
+    }
+
+    /// Whether a directory is still what it was. What was made while it changed may be
+    /// of either content. All other sources can't change.
+    pub async fn is_still(&self, snapshot: &Snapshot) -> bool {
+        match snapshot.source() {
+            SourceAt::Path { path } if snapshot.is_fixed() => {
+                let now = self.0.look(path).await;
+                now.is_ok_and(|now| now == *snapshot)
+            }
+            SourceAt::Path { .. } => false,
+            SourceAt::Channel { .. } | SourceAt::Git { .. } => true,
+        }
+    }
+}
+
+impl Inner {
+    /// Finds out what a source is at that is not known, or was for too long.
+    async fn find(self: Arc<Self>, source: SourceAt) -> Result<Pin, PinError> {
+        if let SourceAt::Path { path } = &source {
+            let snapshot = self.look(path).await?;
+            let pin = Pin { snapshot, warning: None };
+            self.known.put(source, pin.clone(), SystemTime::now());
+            return Ok(pin);
+        }
+        let (pin, asked) = match self.saved.get(&source).await {
+            Some(saved) if saved.age() < self.refresh => {
+                (Pin { snapshot: saved.snapshot(&source), warning: None }, saved.asked)
+            }
+            saved => match self.ask(&source).await {
+                Ok(snapshot) => (Pin { snapshot, warning: None }, SystemTime::now()),
+                Err(error) => match saved {
+                    Some(saved) if error.may_pass() => {
+                        let pin = stale(saved.snapshot(&source), saved.age(), &error);
+                        (pin, saved.asked)
+                    }
+                    _ => return Err(error),
+                },
+            },
+        };
+        self.known.put(source.clone(), pin.clone(), asked);
+        let follow = follow(Arc::downgrade(&self), source, self.refresh, self.shutdown.clone());
+        tokio::spawn(follow);
+        Ok(pin)
+    }
+
+    async fn ask(&self, source: &SourceAt) -> Result<Snapshot, PinError> {
+        let (url, name) = match source {
+            SourceAt::Channel { channel, nixpkgs } => (nixpkgs.repository(), Some(&channel[..])),
+            SourceAt::Git { url, reference, .. } => (&url[..], reference.as_deref()),
+            // A path is looked at, not asked for.
+            SourceAt::Path { .. } => return Ok(Snapshot::unknown(source)),
+        };
+        let found = self.remote.ask(url, name).await?;
+        self.saved.put(source, &found).await;
+        Ok(Snapshot::of_commit(source, &found.commit, Some(&found.reference)))
+    }
+
+    async fn look(&self, path: &Path) -> Result<Snapshot, PinError> {
+        if self.fingerprint_paths {
+            self.directories.look(path, &self.shutdown).await
+        } else {
+            Ok(Snapshot::unknown(&SourceAt::Path { path: path.to_owned() }))
+        }
+    }
+
+    /// Asks once more; whether to go on with that.
+    async fn refresh(&self, source: &SourceAt) -> bool {
+        let Some((known, asked)) = self.known.peek(source, IDLE.max(2 * self.refresh)) else {
+            self.known.remove(source);
+            return false;
+        };
+        match self.ask(source).await {
+            Ok(snapshot) => {
+                if snapshot != known.snapshot {
+                    tracing::info!(
+                        source = source.address(),
+                        from = known.snapshot.revision(),
+                        to = snapshot.revision(),
+                        "the package source has moved"
+                    );
+                }
+                let pin = Pin { snapshot, warning: None };
+                self.known.put_unused(source, pin, SystemTime::now());
+            }
+            Err(error) if error.may_pass() => {
+                let age = asked.elapsed().unwrap_or_default();
+                let pin = stale(known.snapshot, age, &error);
+                self.known.put_unused(source, pin, asked);
+            }
+            Err(error) => {
+                // It is gone: who asks next is told so.
+                tracing::warn!(source = source.address(), %error, "not followed any more");
+                self.saved.remove(source).await;
+                self.known.remove(source);
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// Asks again and again, until nobody is interested any more.
+async fn follow(
+    inner: Weak<Inner>,
+    source: SourceAt,
+    refresh: Duration,
+    shutdown: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(refresh) => {}
+        }
+        let Some(inner) = inner.upgrade() else { return };
+        if !inner.refresh(&source).await {
+            return;
+        }
+    }
+}
+
+/// What was known `age` ago, as nobody says more.
+fn stale(snapshot: Snapshot, age: Duration, error: &PinError) -> Pin {
+    let commit = snapshot.revision().unwrap_or_default();
+    let chain = crate::error_chain::ErrorChain(error).to_string().replace('\n', " | ");
+    let minutes = age.as_secs().div_ceil(60);
+    let url = snapshot.source().address();
+    tracing::warn!(source = url, commit, minutes, "using the last known commit: {chain}");
+    // What git says is for the log: it may name more than clients should know.
+    let warning = format!(
+        "the package source does not answer: this is of commit {commit}, where it was {minutes} \
+         minutes ago"
+    );
+    Pin { snapshot, warning: Some(warning.into()) }
+}
+
+#[cfg(test)]
+mod tests;
