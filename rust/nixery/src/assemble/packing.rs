@@ -13,7 +13,9 @@ use tokio::task::spawn_blocking;
 
 use super::error::AssembleError;
 use crate::archive::rootfs::{self, pack_rootfs};
-use crate::archive::{Level, Listing, PackError, Packed, PathSource, Pool, put_together};
+use crate::archive::{
+    Level, Listing, PackError, Packed, PathMembers, PathSource, Pool, put_together,
+};
 use crate::cache::{
     LayerRecord, PackageRecord, PathRecord, Records, layer_key, path_key, rootfs_key,
 };
@@ -212,8 +214,8 @@ impl Packer {
         let work = spawn_blocking(move || pack(&pool, recipe, &*target, &cancelled));
         let packed = work.await.map_err(|_| AssembleError::Crashed)??;
         drop(place);
-        let record = LayerRecord::from(&packed);
-        self.write_records(key, &record, packed, &packed_now).await?;
+        let record = LayerRecord::new(packed, self.level());
+        self.write_records(key, &record, &packed_now).await?;
         Ok(record)
     }
 
@@ -222,17 +224,16 @@ impl Packer {
         &self,
         key: &RecordKey,
         record: &LayerRecord,
-        packed: Packed,
         packed_now: &[StorePath],
     ) -> Result<(), AssembleError> {
-        let (new, copied): (Vec<_>, Vec<_>) =
-            packed.members.into_iter().partition(|members| packed_now.contains(&members.path));
+        let (new, copied): (Vec<&PathMembers>, Vec<_>) =
+            record.members.iter().partition(|members| packed_now.contains(&members.path));
         let copied: u64 = copied.iter().map(|members| members.uncompressed).sum();
-        counters::layer_made(packed.uncompressed_size - copied, copied);
-        let blob = record.blob;
-        try_all(new.into_iter().map(|members| async move {
-            let key = path_key(self.level(), &members.path);
-            self.records.write(&key, &PathRecord { blob, members }).await
+        counters::layer_made(record.uncompressed_size - copied, copied);
+        let (blob, level) = (record.blob, record.level);
+        try_all(new.into_iter().cloned().map(|members| async move {
+            let key = path_key(level, &members.path);
+            self.records.write(&key, &PathRecord { blob, level, members }).await
         }))
         .await?;
         self.records.write(key, record).await?;

@@ -8,6 +8,7 @@ mod key;
 mod record;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -26,6 +27,9 @@ use key::VERSION;
 
 /// Bytes of package records that are kept in memory, as they are written.
 const PACKAGES_CAPACITY: u64 = 32 << 20;
+
+/// After this time a package record is read again, which marks it as used.
+const PACKAGES_LIFETIME: Duration = Duration::from_hours(12);
 
 /// How many package records are expected, to size the table.
 const PACKAGES_EXPECTED: usize = 500;
@@ -50,27 +54,24 @@ pub struct Records(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     storage: Arc<dyn Storage>,
-    packages: Cache<RecordKey, Weighed<PackageRecord>, Weights>,
+    packages: Cache<RecordKey, KnownPackage, Weights>,
 }
 
-#[derive(Debug)]
-struct Weighed<T> {
-    record: Arc<T>,
+/// A package record in memory.
+#[derive(Clone, Debug)]
+struct KnownPackage {
+    record: Arc<PackageRecord>,
     bytes: u64,
-}
-
-impl<T> Clone for Weighed<T> {
-    fn clone(&self) -> Self {
-        Self { record: Arc::clone(&self.record), bytes: self.bytes }
-    }
+    /// When it was read or written, and so marked as used.
+    marked: Instant,
 }
 
 #[derive(Clone, Debug)]
 struct Weights;
 
-impl Weighter<RecordKey, Weighed<PackageRecord>> for Weights {
-    fn weight(&self, _: &RecordKey, weighed: &Weighed<PackageRecord>) -> u64 {
-        weighed.bytes
+impl Weighter<RecordKey, KnownPackage> for Weights {
+    fn weight(&self, _: &RecordKey, known: &KnownPackage) -> u64 {
+        known.bytes
     }
 }
 
@@ -113,7 +114,8 @@ impl Records {
         &self,
         key: &RecordKey,
     ) -> Result<Option<Arc<PackageRecord>>, StorageError> {
-        if let Some(known) = self.0.packages.get(key) {
+        let known = self.0.packages.get(key);
+        if let Some(known) = known.filter(|known| known.marked.elapsed() < PACKAGES_LIFETIME) {
             counters::looked_up(CacheLayer::Record(key.kind.directory()), true);
             return Ok(Some(known.record));
         }
@@ -142,7 +144,8 @@ impl Records {
         bytes: u64,
     ) -> Arc<PackageRecord> {
         let record = Arc::new(record);
-        self.0.packages.insert(key.clone(), Weighed { record: Arc::clone(&record), bytes });
+        let known = KnownPackage { record: Arc::clone(&record), bytes, marked: Instant::now() };
+        self.0.packages.insert(key.clone(), known);
         record
     }
 

@@ -30,15 +30,23 @@ pub struct LayerRecord {
     pub md5: [u8; 16],
     /// Length of the tar stream in bytes.
     pub uncompressed_size: u64,
+    /// Compression level.
+    pub level: u8,
+    /// Where the gzip members of each store path are in the blob; empty for a root
+    /// file system.
+    pub members: Vec<PathMembers>,
 }
 
-impl From<&Packed> for LayerRecord {
-    fn from(packed: &Packed) -> Self {
+impl LayerRecord {
+    /// The record of a layer that was packed at `level`.
+    pub fn new(packed: Packed, level: u8) -> Self {
         Self {
             diff_id: packed.diff_id,
             blob: Descriptor { digest: packed.digest, size: packed.size },
             md5: packed.md5,
             uncompressed_size: packed.uncompressed_size,
+            level,
+            members: packed.members,
         }
     }
 }
@@ -49,6 +57,8 @@ impl From<&Packed> for LayerRecord {
 pub struct PathRecord {
     /// A layer that has it.
     pub blob: Descriptor,
+    /// Compression level.
+    pub level: u8,
     /// Where in that.
     pub members: PathMembers,
 }

@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 
+use crate::cache::Records;
 use crate::concurrent::try_all;
 use crate::counters;
 use crate::oci::Digest;
@@ -137,6 +138,8 @@ async fn remove(
         }
     }
 
+    let records = Records::new(Arc::clone(storage));
+    try_all(plan.moved.iter().map(|(key, record)| records.write(key, record))).await?;
     // A build that finds a layer by its record marks that, and relies on the blob.
     let pointers = plan.pointers.into_iter().map(|pointer| async move {
         let is_gone = remove(Object::Record(pointer.key)).await?;

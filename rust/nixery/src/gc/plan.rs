@@ -4,8 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
 use super::Limits;
+use crate::cache::{LayerRecord, PathRecord};
 use crate::oci::Digest;
 use crate::storage::RecordKey;
+use crate::store_path::StorePath;
 
 /// What was used in this time is left alone: clients may be pulling it, and builds
 /// may be making something of it. Marks of use are at most five minutes behind.
@@ -38,8 +40,20 @@ pub(super) struct StoredBlob {
 #[derive(Clone, Debug)]
 pub(super) struct Pointer {
     pub(super) key: RecordKey,
-    pub(super) blob: Digest,
     pub(super) used: SystemTime,
+    pub(super) blob: Digest,
+    pub(super) about: About,
+}
+
+/// What a record is about that names a blob.
+#[derive(Clone, Debug)]
+pub(super) enum About {
+    /// A layer: where each store path is in it.
+    Layer(Box<LayerRecord>),
+    /// A store path, at a compression level.
+    Path(StorePath, u8),
+    /// Nobody can tell.
+    Nothing,
 }
 
 /// Everything that is stored.
@@ -55,7 +69,10 @@ pub(super) struct Stock {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plan {
     pub(super) images: Vec<StoredImage>,
-    /// Records of layers and store paths whose blobs are removed, or are gone.
+    /// Records of store paths whose blobs are removed, or are gone, and which another
+    /// blob has that stays.
+    pub(super) moved: Vec<(RecordKey, PathRecord)>,
+    /// Other records of such blobs.
     pub(super) pointers: Vec<Pointer>,
     pub(super) blobs: Vec<(Digest, u64)>,
 }
@@ -117,9 +134,43 @@ pub(super) fn plan(mut stock: Stock, limits: &Limits, now: SystemTime) -> Plan {
     blobs.sort_unstable();
     let goes: HashSet<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
     let is_void = |blob: &Digest| goes.contains(blob) || !stock.blobs.contains_key(blob);
-    plan.pointers = stock.pointers.extract_if(.., |pointer| is_void(&pointer.blob)).collect();
+    let void: Vec<Pointer> =
+        stock.pointers.extract_if(.., |pointer| is_void(&pointer.blob)).collect();
+    (plan.moved, plan.pointers) = move_paths(void, &stock.pointers);
     plan.blobs = blobs;
     plan
+}
+
+/// Finds other places for the store paths of `void`: a path that is packed stays so for
+/// as long as any layer has it. Returns the new records, and the pointers that are left.
+fn move_paths(
+    void: Vec<Pointer>,
+    kept: &[Pointer],
+) -> (Vec<(RecordKey, PathRecord)>, Vec<Pointer>) {
+    let layers = kept.iter().filter_map(|pointer| match &pointer.about {
+        About::Layer(layer) => Some(layer),
+        About::Path(..) | About::Nothing => None,
+    });
+    let mut places: HashMap<(&StorePath, u8), PathRecord> = HashMap::new();
+    for layer in layers {
+        let (blob, level) = (layer.blob, layer.level);
+        for members in &layer.members {
+            let record = || PathRecord { blob, level, members: members.clone() };
+            places.entry((&members.path, level)).or_insert_with(record);
+        }
+    }
+    let (mut moved, mut left) = (Vec::new(), Vec::new());
+    for pointer in void {
+        let place = match &pointer.about {
+            About::Path(path, level) => places.get(&(path, *level)),
+            About::Layer(_) | About::Nothing => None,
+        };
+        match place {
+            Some(place) => moved.push((pointer.key, place.clone())),
+            None => left.push(pointer),
+        }
+    }
+    (moved, left)
 }
 
 #[cfg(test)]
@@ -127,6 +178,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::archive::PathMembers;
+    use crate::oci::Descriptor;
     use crate::storage::RecordKind;
 
     const HOUR: Duration = Duration::from_hours(1);
@@ -161,6 +214,39 @@ mod tests {
             stock.blobs.insert(digest(blob), StoredBlob { size: 10, used: now() - age });
         }
         stock
+    }
+
+    fn pointer(blob: u32, age: Duration, about: About) -> Pointer {
+        Pointer { key: key(blob), blob: digest(blob), used: now() - age, about }
+    }
+
+    #[test]
+    fn a_path_that_another_layer_has_is_found_there() {
+        let path = StorePath::new(format!("/nix/store/{}-a", "0".repeat(32))).unwrap();
+        let members =
+            |offset| PathMembers { path: path.clone(), offset, members: vec![1], uncompressed: 1 };
+        let layer = |blob, level, offset| {
+            let record = LayerRecord {
+                diff_id: digest(0),
+                blob: Descriptor { digest: digest(blob), size: 10 },
+                md5: [0; 16],
+                uncompressed_size: 10,
+                level,
+                members: vec![members(offset)],
+            };
+            pointer(blob, DAY, About::Layer(Box::new(record)))
+        };
+        let at = |blob, level| pointer(blob, DAY, About::Path(path.clone(), level));
+        let mut stock = stock(&[(&[1, 2], DAY)], &[(3, DAY)]);
+        stock.pointers = vec![layer(1, 5, 7), layer(2, 6, 8), layer(3, 5, 9), at(3, 5), at(4, 6)];
+        let lost = pointer(9, DAY, About::Path(path.clone(), 7));
+        stock.pointers.push(lost);
+        let plan = plan(stock, &Limits { keep: 30 * DAY, max_bytes: None }, now());
+        let moved: Vec<_> = plan.moved.iter().map(|(key, to)| (key, to.blob.digest)).collect();
+        assert_eq!(moved, [(&key(3), digest(1)), (&key(4), digest(2))], "of the same level");
+        assert_eq!(plan.moved[0].1.members.offset, 7);
+        let left: Vec<_> = plan.pointers.into_iter().map(|pointer| pointer.key).collect();
+        assert_eq!(left, [key(3), key(9)], "the layer, and a path that nobody has");
     }
 
     fn images(plan: &Plan) -> Vec<&str> {
@@ -204,7 +290,7 @@ mod tests {
     fn records_go_with_their_blobs_and_keep_them_when_used_lately() {
         let mut stock = stock(&[(&[1], DAY)], &[(2, DAY), (3, DAY)]);
         stock.pointers = [(1, DAY), (2, DAY), (3, HOUR / 2), (9, DAY), (8, HOUR / 2)]
-            .map(|(blob, age)| Pointer { key: key(blob), blob: digest(blob), used: now() - age })
+            .map(|(blob, age)| pointer(blob, age, About::Nothing))
             .into();
         let plan = plan(stock, &Limits { keep: 30 * DAY, max_bytes: None }, now());
         assert_eq!(blobs(&plan), [digest(2)].into());

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use tokio::task::spawn_blocking;
 
-use super::plan::{Pointer, Stock, StoredBlob, StoredImage};
+use super::plan::{About, Pointer, Stock, StoredBlob, StoredImage};
 use super::{GcError, Limits};
 use crate::cache::{LayerRecord, ManifestRecord, PathRecord, parse};
 use crate::concurrent::try_all;
@@ -42,17 +42,9 @@ pub(super) async fn read(
     let old_packages = take(RecordKind::Package).into_iter().filter(|(_, used)| old(used));
     let old_packages = old_packages.map(|(key, _)| key).collect();
 
-    let builds = take(RecordKind::Build);
-    let builds = try_all(builds.into_iter().map(|(key, used)| {
-        pointer::<LayerRecord>(storage, key, used, |record| record.blob.digest)
-    }));
-    let paths = take(RecordKind::Path);
-    stock.pointers = builds.await?.into_iter().flatten().collect();
-    let paths =
-        try_all(paths.into_iter().map(|(key, used)| {
-            pointer::<PathRecord>(storage, key, used, |record| record.blob.digest)
-        }));
-    stock.pointers.extend(paths.await?.into_iter().flatten());
+    let pointers = take(RecordKind::Build).into_iter().chain(take(RecordKind::Path));
+    let pointers = try_all(pointers.map(|(key, used)| pointer(storage, key, used))).await?;
+    stock.pointers = pointers.into_iter().flatten().collect();
 
     let manifests = take(RecordKind::Manifest).into_iter();
     let images = manifests.map(|(key, used)| recorded(storage, key, used, &stock.blobs));
@@ -62,16 +54,22 @@ pub(super) async fn read(
     Ok(Inventory { stock, old_packages })
 }
 
-/// A record that names a blob. One that can't be read leads nowhere.
-async fn pointer<T: serde::de::DeserializeOwned>(
+/// A record of a layer or a store path. One that can't be read leads nowhere.
+async fn pointer(
     storage: &Arc<dyn Storage>,
     key: RecordKey,
     used: SystemTime,
-    blob: impl Fn(&T) -> Digest,
 ) -> Result<Option<Pointer>, GcError> {
     let Some(content) = storage.read_record(&key).await? else { return Ok(None) };
-    let blob = parse::<T>(&key, &content).as_ref().map_or_else(|| Digest::of(b""), blob);
-    Ok(Some(Pointer { key, blob, used }))
+    let found = match key.kind {
+        RecordKind::Build => parse::<LayerRecord>(&key, &content)
+            .map(|layer| (layer.blob.digest, About::Layer(Box::new(layer)))),
+        RecordKind::Path => parse::<PathRecord>(&key, &content)
+            .map(|path| (path.blob.digest, About::Path(path.members.path, path.level))),
+        RecordKind::Manifest | RecordKind::Package => None,
+    };
+    let (blob, about) = found.unwrap_or((Digest::of(b""), About::Nothing));
+    Ok(Some(Pointer { key, used, blob, about }))
 }
 
 /// The image of a record. Where its manifests are missing, it has no blobs.

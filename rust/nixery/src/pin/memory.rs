@@ -21,8 +21,13 @@ const CAPACITY: usize = 500;
 #[derive(Debug, Default)]
 pub(super) struct Memory(Mutex<HashMap<SourceAt, Entry>>);
 
+/// Tells an entry from a later one of the same source, so that each is followed once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct EntryId(Instant);
+
 #[derive(Debug)]
 struct Entry {
+    id: EntryId,
     pin: Pin,
     /// When the source last answered.
     asked: SystemTime,
@@ -43,16 +48,26 @@ impl Memory {
         Some(entry.pin.clone())
     }
 
-    /// What is known of a source and when it last answered, if it was used within
-    /// `idle`. Doesn't count as use.
-    pub(super) fn peek(&self, source: &SourceAt, idle: Duration) -> Option<(Pin, SystemTime)> {
-        let entries = self.lock();
-        let entry = entries.get(source).filter(|entry| entry.used.elapsed() < idle)?;
-        Some((entry.pin.clone(), entry.asked))
+    /// What an entry says and when its source last answered, if it was used within
+    /// `idle`; otherwise it is forgotten. Doesn't count as use.
+    pub(super) fn peek(
+        &self,
+        source: &SourceAt,
+        id: EntryId,
+        idle: Duration,
+    ) -> Option<(Pin, SystemTime)> {
+        let mut entries = self.lock();
+        let entry = entries.get(source).filter(|entry| entry.id == id)?;
+        if entry.used.elapsed() < idle {
+            return Some((entry.pin.clone(), entry.asked));
+        }
+        entries.remove(source);
+        None
     }
 
-    pub(super) fn put(&self, source: SourceAt, pin: Pin, asked: SystemTime) {
+    pub(super) fn put(&self, source: SourceAt, pin: Pin, asked: SystemTime) -> EntryId {
         let now = Instant::now();
+        let id = EntryId(now);
         let mut entries = self.lock();
         if entries.len() >= CAPACITY && !entries.contains_key(&source) {
             let oldest = entries.iter().min_by_key(|(_, entry)| entry.used);
@@ -60,18 +75,28 @@ impl Memory {
                 entries.remove(&oldest);
             }
         }
-        entries.insert(source, Entry { pin, asked, put: now, used: now });
+        entries.insert(source, Entry { id, pin, asked, put: now, used: now });
+        id
     }
 
-    /// The same without counting as use; nothing if it was forgotten meanwhile.
-    pub(super) fn put_unused(&self, source: &SourceAt, pin: Pin, asked: SystemTime) {
-        if let Some(entry) = self.lock().get_mut(source) {
-            *entry = Entry { pin, asked, put: Instant::now(), used: entry.used };
+    /// Changes what an entry says, unless it was forgotten meanwhile. Doesn't count as
+    /// use.
+    pub(super) fn update(&self, source: &SourceAt, id: EntryId, pin: Pin, asked: SystemTime) {
+        if let Some(entry) = self.lock().get_mut(source).filter(|entry| entry.id == id) {
+            *entry = Entry { id, pin, asked, put: Instant::now(), used: entry.used };
         }
     }
 
-    pub(super) fn remove(&self, source: &SourceAt) {
-        self.lock().remove(source);
+    pub(super) fn remove(&self, source: &SourceAt, id: EntryId) {
+        let mut entries = self.lock();
+        if entries.get(source).is_some_and(|entry| entry.id == id) {
+            entries.remove(source);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn id(&self, source: &SourceAt) -> EntryId {
+        self.lock()[source].id
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SourceAt, Entry>> {

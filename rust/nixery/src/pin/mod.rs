@@ -21,7 +21,7 @@ use crate::cache::Directory;
 use crate::flights::Flights;
 use crate::source::{Snapshot, SourceAt};
 use directory::Directories;
-use memory::{Memory, Saved};
+use memory::{EntryId, Memory, Saved};
 use remote::Remote;
 
 /// For how long any source is taken to be where it was, at least. A directory may
@@ -144,9 +144,10 @@ impl Inner {
                 },
             },
         };
-        self.known.put(source.clone(), pin.clone(), asked);
-        let follow = follow(Arc::downgrade(&self), source, self.refresh, self.shutdown.clone());
-        tokio::spawn(follow);
+        let id = self.known.put(source.clone(), pin.clone(), asked);
+        let age = asked.elapsed().unwrap_or_default();
+        let wait = self.refresh.saturating_sub(age).max(TRUSTED);
+        tokio::spawn(follow(Arc::downgrade(&self), source, id, wait));
         Ok(pin)
     }
 
@@ -171,9 +172,8 @@ impl Inner {
     }
 
     /// Asks once more; whether to go on with that.
-    async fn refresh(&self, source: &SourceAt) -> bool {
-        let Some((known, asked)) = self.known.peek(source, IDLE.max(2 * self.refresh)) else {
-            self.known.remove(source);
+    async fn refresh(&self, source: &SourceAt, id: EntryId) -> bool {
+        let Some((known, asked)) = self.known.peek(source, id, IDLE.max(2 * self.refresh)) else {
             return false;
         };
         match self.ask(source).await {
@@ -187,18 +187,18 @@ impl Inner {
                     );
                 }
                 let pin = Pin { snapshot, warning: None };
-                self.known.put_unused(source, pin, SystemTime::now());
+                self.known.update(source, id, pin, SystemTime::now());
             }
             Err(error) if error.may_pass() => {
                 let age = asked.elapsed().unwrap_or_default();
                 let pin = stale(known.snapshot, age, &error);
-                self.known.put_unused(source, pin, asked);
+                self.known.update(source, id, pin, asked);
             }
             Err(error) => {
                 // It is gone: who asks next is told so.
                 tracing::warn!(source = source.address(), %error, "not followed any more");
                 self.saved.remove(source).await;
-                self.known.remove(source);
+                self.known.remove(source, id);
                 return false;
             }
         }
@@ -206,22 +206,19 @@ impl Inner {
     }
 }
 
-/// Asks again and again, until nobody is interested any more.
-async fn follow(
-    inner: Weak<Inner>,
-    source: SourceAt,
-    refresh: Duration,
-    shutdown: CancellationToken,
-) {
+/// Asks after `wait`, and then again and again, until nobody is interested any more.
+async fn follow(inner: Weak<Inner>, source: SourceAt, id: EntryId, mut wait: Duration) {
     loop {
+        let Some(shutdown) = inner.upgrade().map(|inner| inner.shutdown.clone()) else { return };
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(refresh) => {}
+            () = tokio::time::sleep(wait) => {}
         }
         let Some(inner) = inner.upgrade() else { return };
-        if !inner.refresh(&source).await {
+        if !inner.refresh(&source, id).await {
             return;
         }
+        wait = inner.refresh;
     }
 }
 

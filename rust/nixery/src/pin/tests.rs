@@ -70,7 +70,7 @@ fn commit(pin: &Result<Pin, PinError>) -> Option<&str> {
 
 /// Lets the time pass until sources are asked again, and waits for that.
 async fn pass_the_time(pins: &Pins, source: &SourceAt) {
-    assert!(pins.0.refresh(source).await);
+    assert!(pins.0.refresh(source, pins.0.known.id(source)).await);
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn what_is_not_there_is_said_and_what_is_removed_is_forgotten() {
     let nothing = pins.pin(fixture.at(Some("nothing"))).await.unwrap_err();
     assert!(nothing.to_string().starts_with("there is no branch or tag nothing in file://"));
     fixture.git(&["branch", "-D", "side"]);
-    assert!(!pins.0.refresh(&side).await);
+    assert!(!pins.0.refresh(&side, pins.0.known.id(&side)).await);
     for pins in [pins, fixture.pins()] {
         assert!(matches!(pins.pin(side.clone()).await, Err(PinError::NotFound { .. })));
     }
@@ -185,4 +185,16 @@ async fn a_directory_is_told_by_its_content_or_its_commit() {
     let path = "/nix/store/00000000000000000000000000000000-does-not-exist";
     std::os::unix::fs::symlink(path, &link).unwrap();
     assert!(!pins.0.look(&link).await.unwrap().is_fixed());
+}
+
+#[tokio::test]
+async fn what_was_forgotten_and_is_known_again_is_followed_once() {
+    let fixture = Fixture::new();
+    let (pins, main) = (fixture.pins(), fixture.at(Some("main")));
+    pins.pin(main.clone()).await.unwrap();
+    let first = pins.0.known.id(&main);
+    pins.0.known.remove(&main, first);
+    pins.pin(main.clone()).await.unwrap();
+    assert!(!pins.0.refresh(&main, first).await, "the follower of the first ends");
+    assert!(pins.0.refresh(&main, pins.0.known.id(&main)).await);
 }

@@ -152,6 +152,26 @@ fn what_was_asked_for_in_the_last_hour_stays() {
     assert_eq!(server.get(&format!("/v2/three/manifests/{digest}")).status, 404);
 }
 
+/// The layer that a store path was packed into is removed, and another has it still.
+#[test]
+fn what_was_packed_is_not_packed_again_while_any_layer_has_it() {
+    let server = Setup::new(fixtures()).start();
+    let storage = server.state.path().join("storage");
+    for image in ["three", "two", "one"] {
+        server.manifest(image);
+    }
+    age(&storage, 100);
+    let state = server.kill();
+    let server = Setup::new(fixtures()).start_in(&state);
+    let kept = server.manifest("two").json();
+    let said = collect(&server, &[("NIXERY_GC_MAX_BYTES", "1")]);
+    assert!(said.contains("removed cacert iana-etc three"), "{said}");
+    pull(&server, "two", &kept);
+    let state = server.kill();
+    let server = Setup::new(fixtures()).builder(BROKEN).start_in(&state);
+    pull(&server, "one/two", &server.manifest("one/two").json());
+}
+
 #[test]
 fn pulls_succeed_while_two_collectors_remove_all_they_can() {
     let server = Setup::new(fixtures()).start();

@@ -47,12 +47,17 @@ impl Directories {
         shutdown: &CancellationToken,
     ) -> Result<Snapshot, PinError> {
         let unknown = Snapshot::unknown(&SourceAt::Path { path: path.to_owned() });
-        // Whoever evaluates it says better what is wrong.
-        let Ok(real) = fs::canonicalize(path) else { return Ok(unknown) };
+        let resolved = {
+            let path = path.to_owned();
+            spawn_blocking(move || fs::canonicalize(path).map(|real| (real.is_dir(), real)))
+        };
+        let Ok((is_directory, real)) = resolved.await.map_err(|_| PinError::Crashed)? else {
+            // Whoever evaluates it says better what is wrong.
+            return Ok(unknown);
+        };
         if let Some(fixed) = Snapshot::of_fixed(&SourceAt::Path { path: real.clone() }) {
             return Ok(fixed);
         }
-        let is_directory = real.is_dir();
         let directory = match real.parent() {
             Some(parent) if !is_directory => parent.to_owned(),
             _ => real,
