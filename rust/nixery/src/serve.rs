@@ -30,6 +30,10 @@ use crate::storage::{Filesystem, Storage, StorageError};
 /// For how long running responses may go on after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(30);
 
+/// When the first garbage collection is, at the latest: servers that are restarted often
+/// collect too.
+const FIRST_COLLECTION: Duration = Duration::from_mins(10);
+
 /// How often what was counted is summed up.
 const UPKEEP: Duration = Duration::from_secs(2);
 
@@ -71,6 +75,12 @@ pub enum ServeError {
     /// The popularity table can't be read.
     #[error("NIX_POPULARITY_URL (nix.popularity_url) can't be used")]
     Popularity(#[from] LoadError),
+    /// There is no storage from which anything could be removed.
+    #[error("there is no directory {path}; STORAGE_PATH (storage.path) names the storage")]
+    NoStorage {
+        /// The directory.
+        path: String,
+    },
     /// Nothing more can be removed from the storage.
     #[error("garbage collection failed")]
     Collect(#[from] GcError),
@@ -153,6 +163,11 @@ async fn told_to_stop(terminate: &mut Signal, interrupt: &mut Signal) {
 
 /// Removes from the storage what the configuration says isn't needed any more.
 pub async fn collect(config: &Config, dry_run: bool) -> Result<gc::Report, ServeError> {
+    let StorageConfig::Filesystem { path } = &config.storage;
+    if !path.is_dir() {
+        // Most likely it is another one that is meant, so none is made.
+        return Err(ServeError::NoStorage { path: path.display().to_string() });
+    }
     let storage = open_storage(config).await?;
     Ok(gc::collect(&storage, &limits(config), dry_run).await?)
 }
@@ -167,11 +182,13 @@ async fn collect_regularly(
     interval: Duration,
     shutdown: CancellationToken,
 ) {
+    let mut wait = interval.min(FIRST_COLLECTION);
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(interval) => {}
+            () = tokio::time::sleep(wait) => {}
         }
+        wait = interval;
         match gc::collect(&storage, &limits, false).await {
             Ok(report) => tracing::info!(
                 images = report.images.len(),

@@ -20,7 +20,7 @@ use crate::cache::{
     LayerRecord, PackageRecord, PathRecord, Records, layer_key, path_key, rootfs_key,
 };
 use crate::concurrent::try_all;
-use crate::counters;
+use crate::counters::{self, CacheLayer};
 use crate::oci::Digest;
 use crate::storage::{Blob, Object, RecordKey, Storage, StorageError};
 use crate::store_path::StorePath;
@@ -128,7 +128,9 @@ impl Packer {
         opened: &Opened,
     ) -> Result<Plan, AssembleError> {
         let key = self.key(&content);
-        if let Some(record) = self.find(&key).await? {
+        let known = self.find(&key).await?;
+        counters::looked_up(CacheLayer::Record(key.kind.directory()), known.is_some());
+        if let Some(record) = known {
             return Ok(Plan::Known(record));
         }
         let recipe = match content {
@@ -243,7 +245,8 @@ impl Packer {
     /// The record of a layer whose blob is stored. It is marked as used, so that garbage
     /// collection leaves the blob alone until the image is recorded.
     async fn find(&self, key: &RecordKey) -> Result<Option<LayerRecord>, AssembleError> {
-        let Some(record) = self.records.read::<LayerRecord>(key).await? else { return Ok(None) };
+        let found = self.records.read_uncounted::<LayerRecord>(key).await?;
+        let Some((record, _)) = found else { return Ok(None) };
         let is_there = self.records.storage().touch(&Object::Record(key.clone())).await?
             && self.records.are_stored([record.blob]).await?;
         if !is_there {

@@ -93,20 +93,21 @@ impl Records {
         &self,
         key: &RecordKey,
     ) -> Result<Option<T>, StorageError> {
-        Ok(self.read_weighed(key).await?.map(|(record, _)| record))
+        let found = self.read_uncounted(key).await?;
+        counters::looked_up(CacheLayer::Record(key.kind.directory()), found.is_some());
+        Ok(found.map(|(record, _)| record))
     }
 
-    async fn read_weighed<T: DeserializeOwned>(
+    /// The same for a second look that doesn't count, and with the record's length.
+    pub async fn read_uncounted<T: DeserializeOwned>(
         &self,
         key: &RecordKey,
     ) -> Result<Option<(T, u64)>, StorageError> {
         let content = self.0.storage.read_record(key).await?;
-        let found = content.and_then(|content| {
+        Ok(content.and_then(|content| {
             let record = parse(key, &content)?;
             Some((record, content.len() as u64))
-        });
-        counters::looked_up(CacheLayer::Record(key.kind.directory()), found.is_some());
-        Ok(found)
+        }))
     }
 
     /// The record of a package, from memory where it was read before.
@@ -119,9 +120,9 @@ impl Records {
             counters::looked_up(CacheLayer::Record(key.kind.directory()), true);
             return Ok(Some(known.record));
         }
-        let Some((record, bytes)) = self.read_weighed::<PackageRecord>(key).await? else {
-            return Ok(None);
-        };
+        let found = self.read_uncounted::<PackageRecord>(key).await?;
+        counters::looked_up(CacheLayer::Record(key.kind.directory()), found.is_some());
+        let Some((record, bytes)) = found else { return Ok(None) };
         // Packages that nobody asks for are removed some day.
         self.0.storage.touch(&Object::Record(key.clone())).await?;
         Ok(Some(self.keep_package(key, record, bytes)))

@@ -97,14 +97,14 @@ impl SourceConfig {
                     settings.extend(url.iter().map(|url| (key, value(without_credentials(url)))));
                 }
                 settings.push(("channels", patterns(&self.tags.channels)));
-                settings.push(("allow_commits", value(self.tags.allow_commits.unwrap_or(false))));
+                settings.push(("allow_commits", value(self.tags.allows_commits_of_nixpkgs())));
                 settings
             }
             Source::Repository(url) => {
                 let mut settings = vec![("repo", value(without_credentials(url)))];
                 let references = self.tags.references.as_deref();
                 settings.extend(references.map(|names| ("references", patterns(names))));
-                let commits = self.tags.allow_commits.unwrap_or(references.is_none());
+                let commits = self.tags.allows_commits_of_repository();
                 settings.push(("allow_commits", value(commits)));
                 settings
             }

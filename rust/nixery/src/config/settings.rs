@@ -79,13 +79,14 @@ pub const SETTINGS: &[Setting] = &[
         "NIXERY_SOURCE_REFRESH",
         "300",
         "Seconds after which it is asked again, in the background, which commit a channel, branch \
-         or tag is at.",
+         or tag is at; less than 5 count as 5.",
     ),
     list(
         "source.channels",
         "NIXERY_SOURCE_CHANNELS",
         "nixos-[0-9][0-9].[0-9][0-9], the same with -small, nixos-unstable, nixos-unstable-small",
-        "Of nixpkgs: patterns of the channels that image tags may choose besides latest.",
+        "Of nixpkgs: patterns of the channels that image tags may choose besides latest; an empty \
+         list allows none.",
     ),
     list(
         "source.references",
@@ -116,8 +117,8 @@ pub const SETTINGS: &[Setting] = &[
         "source.fingerprint",
         "NIXERY_SOURCE_FINGERPRINT",
         "true",
-        "Of a directory: whether images are known again as long as all files in it are the same; \
-         without, Nix runs at each pull.",
+        "Of a directory: whether it is looked at what it contains, so that its images are known \
+         again; without, Nix runs at each pull.",
     ),
     text(
         "storage.backend",
@@ -149,21 +150,21 @@ pub const SETTINGS: &[Setting] = &[
         "gc.keep",
         "NIXERY_GC_KEEP",
         "30",
-        "Days for which an image is kept that nobody asks for.",
+        "Days after the last request for an image until it may be removed.",
     ),
     number(
         "gc.max_bytes",
         "NIXERY_GC_MAX_BYTES",
         "0",
-        "Bytes down to which garbage collection removes the images that were asked for least \
-         recently; 0 for any number.",
+        "Most bytes of blobs that garbage collection leaves: if there are more, the images that \
+         were asked for least recently go; 0 for no limit.",
     ),
     number(
         "nix.timeout",
         "NIX_TIMEOUT",
         "60",
-        "Seconds that Nix may take for one image. What was built by then is kept, so a later \
-         try goes on from there.",
+        "Seconds that Nix may take for one image at a time. What was built by then is kept, so a \
+         later try goes on from there.",
     ),
     number(
         "nix.max_builds",
@@ -175,8 +176,8 @@ pub const SETTINGS: &[Setting] = &[
         "nix.max_queue",
         "NIXERY_NIX_MAX_QUEUE",
         "100",
-        "How many more images may wait for their turn; clients that ask for others are told to \
-         come back later.",
+        "How many more images may be made or wait for their turn; clients that ask for others are \
+         told to come back later.",
     ),
     text(
         "nix.popularity_url",

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use tokio::task::spawn_blocking;
 
-use super::plan::{About, Pointer, Stock, StoredBlob, StoredImage};
+use super::plan::{About, IN_USE, Pointer, Stock, StoredBlob, StoredImage};
 use super::{GcError, Limits};
 use crate::cache::{LayerRecord, ManifestRecord, PathRecord, parse};
 use crate::concurrent::try_all;
@@ -38,7 +38,8 @@ pub(super) async fn read(
         }
     }
     let mut take = |kind| records.remove(&kind).unwrap_or_default();
-    let old = |used: &SystemTime| now.duration_since(*used).is_ok_and(|age| age > limits.keep);
+    let keep = limits.keep.max(IN_USE);
+    let old = |used: &SystemTime| now.duration_since(*used).is_ok_and(|age| age > keep);
     let old_packages = take(RecordKind::Package).into_iter().filter(|(_, used)| old(used));
     let old_packages = old_packages.map(|(key, _)| key).collect();
 

@@ -229,10 +229,10 @@ fn stale(snapshot: Snapshot, age: Duration, error: &PinError) -> Pin {
     let minutes = age.as_secs().div_ceil(60);
     let url = snapshot.source().address();
     tracing::warn!(source = url, commit, minutes, "using the last known commit: {chain}");
+    let ago = if minutes == 1 { "a minute".to_owned() } else { format!("{minutes} minutes") };
     // What git says is for the log: it may name more than clients should know.
     let warning = format!(
-        "the package source does not answer: this is of commit {commit}, where it was {minutes} \
-         minutes ago"
+        "the package source does not answer: this is of commit {commit}, where it was {ago} ago"
     );
     Pin { snapshot, warning: Some(warning.into()) }
 }

@@ -107,7 +107,7 @@ impl Source {
                 if name == LATEST {
                     Some(at(None, None))
                 } else if is_commit(&name) {
-                    rules.allows_commit_of_repository(&name).then(|| at(None, Some(name)))
+                    rules.allows_commits_of_repository().then(|| at(None, Some(name)))
                 } else {
                     rules.allows_reference(&name).then(|| at(Some(name), None))
                 }
@@ -131,14 +131,14 @@ impl Source {
                         list(&rules.channels)
                     ));
                 }
-                rules.allow_commits == Some(true)
+                rules.allows_commits_of_nixpkgs()
             }
             Self::Repository(_) => {
                 possible.push(match &rules.references {
                     None => "a branch or tag of this server's package repository".to_owned(),
                     Some(patterns) => format!("a branch or tag like {}", list(patterns)),
                 });
-                rules.allow_commits.unwrap_or(rules.references.is_none())
+                rules.allows_commits_of_repository()
             }
             Self::Path(_) => false,
         };
@@ -153,7 +153,7 @@ impl TagRules {
     /// The channel, or commit, that a tag names.
     fn channel(&self, tag: &str) -> Option<String> {
         if is_commit(tag) {
-            return (self.allow_commits == Some(true)).then(|| tag.to_owned());
+            return self.allows_commits_of_nixpkgs().then(|| tag.to_owned());
         }
         // Nixpkgs has no branches whose names are just a release or "unstable".
         let release = tag.strip_suffix("-small").unwrap_or(tag);
@@ -171,9 +171,14 @@ impl TagRules {
             && listed.is_none_or(|patterns| patterns.iter().any(|pattern| pattern.matches(name)))
     }
 
-    fn allows_commit_of_repository(&self, commit: &str) -> bool {
+    /// Whether full commits of a repository are tags.
+    pub fn allows_commits_of_repository(&self) -> bool {
+        self.allow_commits.unwrap_or(self.references.is_none())
+    }
+
+    /// Whether full commits of nixpkgs are tags.
+    pub fn allows_commits_of_nixpkgs(&self) -> bool {
         self.allow_commits.unwrap_or(false)
-            || (self.allow_commits.is_none() && self.allows_reference(commit))
     }
 }
 
@@ -241,8 +246,7 @@ mod tests {
         let some = TagRules { references: Some(patterns(&["v*", "main"])), ..TagRules::default() };
         let and_commits = TagRules { allow_commits: Some(true), ..some.clone() };
         let no_commits = TagRules { allow_commits: Some(false), ..TagRules::default() };
-        let by_pattern =
-            TagRules { references: Some(patterns(&["21a67*"])), ..TagRules::default() };
+        let any = TagRules { references: Some(patterns(&["*"])), ..TagRules::default() };
         let reference = |name: &str| Some((Some(name.to_owned()), None));
         let commit = Some((None, Some(COMMIT.to_owned())));
         for (rules, tag, expected) in [
@@ -258,9 +262,10 @@ mod tests {
             (&some, "main", reference("main")),
             (&some, "maintenance", None),
             (&some, COMMIT, None),
-            (&and_commits, COMMIT, commit.clone()),
+            (&and_commits, COMMIT, commit),
             (&no_commits, COMMIT, None),
-            (&by_pattern, COMMIT, commit),
+            (&any, COMMIT, None),
+            (&any, "main", reference("main")),
         ] {
             let chosen = match at(&source, rules, tag) {
                 Ok(SourceAt::Git { reference, revision, .. }) => Some((reference, revision)),

@@ -1,8 +1,8 @@
 //! Blobs and records as files.
 //!
-//! Every file is written under a temporary name beside its own, synced, and
-//! renamed, so that under its name there is either all of it or nothing. A
-//! file's media type isn't stored: what asks for a blob knows it.
+//! Every file is written under a temporary name beside its own and renamed, so that
+//! under its name there is either all of it or nothing. Blobs are synced before that.
+//! A file's media type isn't stored: what asks for a blob knows it.
 
 mod collect;
 mod temporary;

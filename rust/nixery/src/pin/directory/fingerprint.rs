@@ -20,7 +20,7 @@ use crate::oci::Digest;
 /// The most files and directories that are looked at; nixpkgs has 50,000.
 pub(super) const MAX_ENTRIES: usize = 200_000;
 
-/// The most bytes that are read.
+/// The most bytes of files that are looked at.
 pub(super) const MAX_BYTES: u64 = 1 << 30;
 
 /// What git keeps for itself. Packages don't depend on it.
@@ -161,13 +161,13 @@ impl Look<'_> {
 
     fn file(&mut self, path: &Path, metadata: &Metadata) -> Result<(), LookError> {
         let stamp = Stamp::of(metadata);
+        self.bytes = self.bytes.saturating_add(stamp.size);
+        if self.bytes > MAX_BYTES {
+            return Err(LookError::TooLarge);
+        }
         let digest = match self.known.get(path) {
             Some((known, digest)) if *known == stamp => *digest,
             _ => {
-                self.bytes += stamp.size;
-                if self.bytes > MAX_BYTES {
-                    return Err(LookError::TooLarge);
-                }
                 let fail = |source| LookError::Read { path: path.to_owned(), source };
                 File::open(path).and_then(Digest::of_reader).map_err(fail)?
             }
