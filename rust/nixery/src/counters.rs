@@ -59,8 +59,17 @@ pub fn describe() {
     describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "Time until an answer began, by route.");
     describe_counter!(GC_BYTES, Unit::Bytes, "Bytes that garbage collection removed.");
     describe_counter!(GC_RUNS, "Garbage collections, by result.");
-    // Zero counts too: an alert can tell it from no server.
-    counter!(SERVED_BYTES).absolute(0);
+    // Zero counts too: an alert sees the first step only of what was there before.
+    for name in [SERVED_BYTES, GC_BYTES] {
+        counter!(name).absolute(0);
+    }
+    for result in ["ok", "error"] {
+        counter!(SOURCE_REQUESTS, "result" => result).absolute(0);
+        counter!(GC_RUNS, "result" => result).absolute(0);
+        for purpose in ["packages", "paths"] {
+            counter!(NIX_RUNS, "purpose" => purpose, "result" => result).absolute(0);
+        }
+    }
     gauge!(BUILDS_RUNNING).set(0);
     gauge!(BUILDS_WAITING).set(0);
 }

@@ -168,7 +168,8 @@ pub async fn collect(config: &Config, dry_run: bool) -> Result<gc::Report, Serve
         // Most likely it is another one that is meant, so none is made.
         return Err(ServeError::NoStorage { path: path.display().to_string() });
     }
-    let storage = open_storage(config).await?;
+    // Not checked whether it can be written: the disk may be full.
+    let storage: Arc<dyn Storage> = Arc::new(Filesystem::open(path)?);
     Ok(gc::collect(&storage, &limits(config), dry_run).await?)
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::error::PackError;
 use crate::store_path::StorePath;
@@ -37,7 +38,7 @@ pub(super) type Entry = (Name, Option<usize>);
 /// The name of a file: any bytes but NUL and slash. Written as text with
 /// percent escapes for what is not printable ASCII.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
+#[serde(try_from = "String", into = "String")]
 pub(super) struct Name(pub(super) Vec<u8>);
 
 /// What is escaped besides everything that is not ASCII.
@@ -49,9 +50,21 @@ impl From<Name> for String {
     }
 }
 
-impl From<String> for Name {
-    fn from(text: String) -> Self {
-        Self(percent_decode_str(&text).collect())
+/// A text that is not the name of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{text:?} is not the name of a file")]
+pub(super) struct InvalidName {
+    text: String,
+}
+
+impl TryFrom<String> for Name {
+    type Error = InvalidName;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let name: Vec<u8> = percent_decode_str(&text).collect();
+        let is_name = !matches!(&name[..], b"" | b"." | b"..")
+            && !name.iter().any(|byte| matches!(byte, b'/' | 0));
+        if is_name { Ok(Self(name)) } else { Err(InvalidName { text }) }
     }
 }
 

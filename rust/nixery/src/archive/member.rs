@@ -2,10 +2,13 @@
 
 use std::io;
 
-use libdeflater::Decompressor;
+use libdeflater::{Decompressor, crc32};
 
 use super::gzip::BLOCK_SIZE;
+use super::header::UNIT;
+use super::tar::LONG_RECORD_NAME;
 use crate::storage::Blob;
+use crate::store_path::StorePath;
 
 /// Longest member that is read, in bytes. A member holds one block, and one that
 /// can't be compressed is longer than that by a few bytes in each 64 KiB.
@@ -43,6 +46,31 @@ impl MemberReader {
             .decompressor
             .gzip_decompress(compressed, &mut self.content)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        Ok(Member { compressed, content: &self.content[..held] })
+        let content = &self.content[..held];
+        // What comes after a member is overlooked; then the end is of something else
+        // (RFC 1952, 2.3: CRC-32 and length).
+        let end = [
+            crc32(content).to_le_bytes(),
+            (held as u64).to_le_bytes()[..4].try_into().unwrap_or_default(),
+        ];
+        if !compressed.ends_with(end.as_flattened()) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(Member { compressed, content })
     }
 }
+
+/// Whether an archive begins with the entry of `path`, or of its long name.
+pub(super) fn begins_with(archive: &[u8], path: &StorePath) -> bool {
+    let path = &path.as_str().as_bytes()[1..];
+    let name = if archive.starts_with(LONG_RECORD_NAME) {
+        archive.get(UNIT..).unwrap_or_default()
+    } else {
+        archive.get(..NAME_LENGTH).unwrap_or_default()
+    };
+    let rest = name.strip_prefix(path);
+    rest.is_some_and(|rest| matches!(rest.strip_prefix(b"/").unwrap_or(rest), [] | [0, ..]))
+}
+
+/// Length of the field for names (POSIX.1-2017, pax, "ustar Interchange Format").
+const NAME_LENGTH: usize = 100;

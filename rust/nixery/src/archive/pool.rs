@@ -271,14 +271,14 @@ mod tests {
         let mut held: Vec<_> = std::iter::from_fn(|| pool.try_block()).collect();
         assert!(pool.wait_for_block(Duration::from_millis(1)).is_none());
         thread::scope(|scope| {
-            let waiting = scope.spawn(|| pool.wait_for_block(Duration::from_mins(1)).is_some());
+            let waiting = scope.spawn(|| pool.wait_for_block(Duration::from_mins(1)));
             while pool.shared.lock().waiting == 0 {
                 thread::yield_now();
             }
             held.pop();
             // Either it has been taken, or it is kept for the one who waits.
             assert!(pool.try_block().is_none());
-            assert!(waiting.join().unwrap());
+            assert!(waiting.join().unwrap().is_some());
         });
     }
 }

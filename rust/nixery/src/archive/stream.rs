@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::error::PackError;
 use super::hash::{BlobHasher, BlobHashes};
 use super::layer::PathMembers;
-use super::member::MemberReader;
+use super::member::{MemberReader, begins_with};
 use super::pool::{Block, Pool};
 use super::tar::Output;
 use crate::oci::Digest;
@@ -113,12 +113,16 @@ impl<'a> LayerStream<'a> {
         for &length in &part.members {
             self.check_cancelled()?;
             let member = reader.read(blob, offset, length).map_err(damaged)?;
+            if uncompressed == 0 && !begins_with(member.content, &part.path) {
+                return Err(damaged(std::io::ErrorKind::InvalidData.into()));
+            }
             self.blob.update(member.compressed);
             self.archive.update(member.content);
             offset += u64::from(length);
             uncompressed += member.content.len() as u64;
         }
-        if uncompressed != part.uncompressed {
+        // No store path is nothing at all.
+        if uncompressed != part.uncompressed || uncompressed == 0 {
             return Err(damaged(std::io::ErrorKind::InvalidData.into()));
         }
         self.sink.append(blob, part.offset, offset - part.offset).map_err(PackError::Sink)?;

@@ -16,7 +16,7 @@ use crate::store_path::StorePath;
 pub(super) const TRAILER_LENGTH: u64 = 2 * UNIT as u64;
 
 /// Name of the records that carry long names, as GNU tar writes it.
-const LONG_RECORD_NAME: &[u8] = b"././@LongLink";
+pub(super) const LONG_RECORD_NAME: &[u8] = b"././@LongLink";
 
 /// Where an archive is written to: a sequence of buffers, which files are read
 /// into without a copy on the way.

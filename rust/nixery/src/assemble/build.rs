@@ -14,6 +14,7 @@ use super::{Image, ImageRequest, Inner, StoredManifest, environment};
 use crate::archive::PackError;
 use crate::cache::LayerRecord;
 use crate::concurrent::try_all;
+use crate::error_chain::ErrorChain;
 use crate::layers::{Layer, group};
 use crate::oci::{Descriptor, Format, ImageConfig, LayerHistory, Manifest};
 use crate::source::Snapshot;
@@ -52,18 +53,7 @@ impl Build<'_> {
             bytes = ingredients.closure.total_nar_size(),
             "packing"
         );
-        let layers = match self.layers(&ingredients, &groups, true).await {
-            Err(AssembleError::Pack(error @ PackError::Damaged { .. })) => {
-                let error = crate::error_chain::ErrorChain(&error).to_string();
-                tracing::warn!(
-                    image = self.name,
-                    error,
-                    "a record is wrong: packing all paths again"
-                );
-                self.layers(&ingredients, &groups, false).await?
-            }
-            other => other?,
-        };
+        let layers = self.layers_at_last(&ingredients, &groups).await?;
         let image = self.describe(&ingredients, layers).await?;
         tracing::info!(
             image = self.name,
@@ -73,6 +63,31 @@ impl Build<'_> {
             "made"
         );
         Ok(Built { image, is_fixed: ingredients.are_fixed })
+    }
+
+    /// All layers, made once more if what they were to be made from is not what it was.
+    async fn layers_at_last(
+        &mut self,
+        ingredients: &Ingredients,
+        groups: &[Layer],
+    ) -> Result<Vec<(LayerRecord, String)>, AssembleError> {
+        let reuse = match self.layers(ingredients, groups, true).await {
+            Err(AssembleError::Pack(error @ PackError::Damaged { .. })) => {
+                let error = ErrorChain(&error).to_string();
+                tracing::warn!(
+                    image = self.name,
+                    error,
+                    "a record is wrong: packing all paths again"
+                );
+                false
+            }
+            Err(AssembleError::LayerGone) => {
+                tracing::warn!(image = self.name, "a layer was removed meanwhile: made again");
+                true
+            }
+            other => return other,
+        };
+        self.layers(ingredients, groups, reuse).await
     }
 
     /// Large closures take tens of milliseconds, which others shall not wait for.

@@ -30,6 +30,9 @@ pub enum AssembleError {
     /// The builder's graph makes no sense.
     #[error("the builder's closure graph can't be grouped into layers")]
     Group(#[from] GroupError),
+    /// A layer that was there was removed while others were made.
+    #[error("a layer was removed while the image was being made")]
+    LayerGone,
     /// Too many builds wait already.
     #[error("too many images are being made already: try again in a while")]
     Busy,
@@ -72,7 +75,9 @@ impl AssembleError {
                 PinError::Git(_) | PinError::Crashed => Cause::Server,
             },
             Self::Busy => Cause::Moment,
-            Self::Pack(_) | Self::Storage(_) | Self::Group(_) | Self::Crashed => Cause::Server,
+            Self::Pack(_) | Self::Storage(_) | Self::Group(_) | Self::LayerGone | Self::Crashed => {
+                Cause::Server
+            }
         }
     }
 }

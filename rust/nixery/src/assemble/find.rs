@@ -12,11 +12,7 @@ use super::{Image, ImageRequest, Inner, StoredManifest};
 use crate::cache::{ManifestInputs, ManifestRecord, manifest_key};
 use crate::counters::{CacheLayer, looked_up};
 use crate::oci::{Digest, Format, Manifest};
-use crate::storage::{Object, RecordKey, StorageError};
-
-/// Largest manifest that is read from the storage, in bytes; the distribution
-/// specification asks registries to take at least 4 MiB.
-const MAX_MANIFEST: u64 = 4 << 20;
+use crate::storage::{Object, RecordKey};
 
 /// An image in this machine's directory: its manifests themselves.
 #[derive(Serialize, Deserialize)]
@@ -63,32 +59,34 @@ impl Inner {
 
     /// An image that another process has made, or an earlier one, if all of it is there.
     pub(super) async fn recorded(&self, key: &RecordKey) -> Result<Option<Image>, AssembleError> {
-        let mark = Object::Record(key.clone());
-        if let Some(image) = self.in_directory(&key.key).await {
-            if self.storage.touch(&mark).await? && self.has_all(key, &image).await? {
-                return Ok(Some(image));
-            }
-            let (directory, digest) = (Arc::clone(&self.directory), key.key);
-            // Fails only at shutdown.
-            let _ = spawn_blocking(move || directory.remove(&digest)).await;
-        }
+        let kept = self.in_directory(&key.key).await;
         let Some(record) = self.records.read::<ManifestRecord>(key).await? else {
             return Ok(None);
         };
-        let mut manifests = Vec::new();
-        for descriptor in record.manifests {
-            let Some(manifest) = self.read_manifest(&descriptor.digest).await? else {
-                tracing::warn!(%key, "a known image has lost its manifest: made again");
-                return Ok(None);
-            };
-            manifests.push(manifest);
-        }
-        let image = Image { manifests };
-        if !self.has_all(key, &image).await? || !self.storage.touch(&mark).await? {
-            return Ok(None);
-        }
-        self.keep_in_directory(key.key, &image).await;
-        Ok(Some(image))
+        // Another server may have replaced the record: what garbage collection knows of
+        // is what it names.
+        let is_the_one = |image: &Image| {
+            let manifests = image.manifests.iter().map(|manifest| manifest.descriptor());
+            manifests.eq(record.manifests.iter().copied())
+        };
+        let image = if let Some(image) = kept.filter(is_the_one) {
+            image
+        } else {
+            let mut manifests = Vec::new();
+            for descriptor in &record.manifests {
+                let Some(manifest) = self.records.manifest(&descriptor.digest).await? else {
+                    tracing::warn!(%key, "a known image has lost its manifest: made again");
+                    return Ok(None);
+                };
+                manifests.push(Arc::new(StoredManifest::new(manifest)));
+            }
+            let image = Image { manifests };
+            self.keep_in_directory(key.key, &image).await;
+            image
+        };
+        let is_there = self.has_all(key, &image).await?
+            && self.storage.touch(&Object::Record(key.clone())).await?;
+        Ok(is_there.then_some(image))
     }
 
     async fn has_all(&self, key: &RecordKey, image: &Image) -> Result<bool, AssembleError> {
@@ -157,29 +155,14 @@ impl Inner {
             }
             return Ok(Some(known.manifest));
         }
-        let manifest = self.read_manifest(digest).await?;
+        let manifest = self.records.manifest(digest).await?;
         let Some(manifest) = manifest else { return Ok(None) };
+        let manifest = Arc::new(StoredManifest::new(manifest));
         if !self.storage.touch(&Object::Blob(*digest)).await? {
             return Ok(None);
         }
         self.known.add_manifest(&manifest);
         Ok(Some(manifest))
-    }
-
-    async fn read_manifest(
-        &self,
-        digest: &Digest,
-    ) -> Result<Option<Arc<StoredManifest>>, AssembleError> {
-        let Some(blob) = self.storage.open_blob(digest).await? else { return Ok(None) };
-        let read = spawn_blocking(move || blob.read_all(MAX_MANIFEST)).await;
-        let content = read.map_err(|_| AssembleError::Crashed)?;
-        let content = content.map_err(|source| StorageError::Io {
-            action: "read",
-            path: digest.to_string().into(),
-            source,
-        })?;
-        let manifest = content.and_then(Manifest::recognise);
-        Ok(manifest.map(|manifest| Arc::new(StoredManifest::new(manifest))))
     }
 }
 

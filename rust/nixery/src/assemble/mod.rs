@@ -29,11 +29,11 @@ use crate::counters;
 use crate::flights::Flights;
 use crate::image::{ImageName, ImageSpec};
 use crate::layers::Popularity;
-use crate::nix::Builder;
+use crate::nix::{Builder, NixError};
 use crate::oci::Digest;
-use crate::pin::{Pins, TRUSTED};
+use crate::pin::{Pin, Pins, TRUSTED};
 use crate::source::{Snapshot, SourceAt};
-use crate::storage::{Object, Storage};
+use crate::storage::{Object, RecordKey, Storage};
 use build::{Build, Built};
 use known::Known;
 use turn::Turn;
@@ -147,7 +147,20 @@ impl Assembler {
         source: SourceAt,
     ) -> Result<Answer, Failure> {
         let failed = |error| Failure::logged(name.as_str(), error);
-        let pin = self.0.pins.pin(source).await.map_err(|error| failed(error.into()))?;
+        let pin = self.0.pins.pin(source.clone()).await.map_err(|error| failed(error.into()))?;
+        let answer = self.of_pin(name, spec.clone(), pin.clone()).await;
+        // A branch that was forced elsewhere leaves nothing where it was.
+        if let Err(failure) = &answer
+            && matches!(failure.error(), AssembleError::Nix(NixError::SourceNotFound { .. }))
+            && let Some(pin) = self.0.pins.ask_again(&source, &pin.snapshot).await
+        {
+            return self.of_pin(name, spec, pin).await;
+        }
+        answer
+    }
+
+    async fn of_pin(&self, name: &ImageName, spec: ImageSpec, pin: Pin) -> Result<Answer, Failure> {
+        let failed = |error| Failure::logged(name.as_str(), error);
         let request = ImageRequest { spec, source: pin.snapshot };
         if let Some(image) = self.0.in_memory(&request).await.map_err(failed)? {
             return Ok(Answer { image, warning: pin.warning });
@@ -196,7 +209,7 @@ impl Inner {
         if let Some(key) = &key
             && let Some(image) = self.recorded(key).await?
         {
-            return Ok(self.remember(request, image, vec![Object::Record(key.clone())], None));
+            return Ok(self.remember(request, image, Some(key.clone()), None));
         }
         let _place = self.places.try_acquire().map_err(|_| AssembleError::Busy)?;
         let _running = counters::build_running();
@@ -207,24 +220,25 @@ impl Inner {
         counters::build_ended(result.is_ok(), begin.elapsed());
         let Built { image, is_fixed } = result?;
         let Some(key) = key.filter(|_| is_fixed) else {
-            let manifests = image.manifests.iter();
-            let marks = manifests.map(|manifest| Object::Blob(manifest.digest)).collect();
-            return Ok(self.remember(request, image, marks, Some(TRUSTED)));
+            return Ok(self.remember(request, image, None, Some(TRUSTED)));
         };
         let manifests = image.manifests.iter().map(|manifest| manifest.descriptor()).collect();
         let record = ManifestRecord { image: describe(&request), manifests };
         self.records.write(&key, &record).await?;
         self.keep_in_directory(key.key, &image).await;
-        Ok(self.remember(request, image, vec![Object::Record(key)], None))
+        Ok(self.remember(request, image, Some(key), None))
     }
 
     fn remember(
         &self,
         request: ImageRequest,
         image: Image,
-        marks: Vec<Object>,
+        record: Option<RecordKey>,
         lifetime: Option<Duration>,
     ) -> Arc<Image> {
+        // The manifests too: another server may have others under the same key.
+        let manifests = image.manifests.iter().map(|manifest| Object::Blob(manifest.digest));
+        let marks = record.map(Object::Record).into_iter().chain(manifests).collect();
         for manifest in &image.manifests {
             self.known.add_manifest(manifest);
         }

@@ -56,7 +56,7 @@ pub(super) enum Content {
 /// How to come by a layer.
 pub(super) enum Plan {
     /// It is stored.
-    Known(LayerRecord),
+    Known(RecordKey, LayerRecord),
     /// It is to be made.
     Make(RecordKey, Recipe),
 }
@@ -74,7 +74,7 @@ impl Plan {
     pub(super) fn paths_to_pack(&self) -> impl Iterator<Item = &StorePath> {
         let sources = match self {
             Self::Make(_, Recipe::StorePaths(sources)) => &sources[..],
-            Self::Known(_) | Self::Make(_, Recipe::RootFs(_)) => &[],
+            Self::Known(..) | Self::Make(_, Recipe::RootFs(_)) => &[],
         };
         sources.iter().filter_map(|source| match source {
             PathSource::Store(path) => Some(path),
@@ -131,7 +131,7 @@ impl Packer {
         let known = self.find(&key).await?;
         counters::looked_up(CacheLayer::Record(key.kind.directory()), known.is_some());
         if let Some(record) = known {
-            return Ok(Plan::Known(record));
+            return Ok(Plan::Known(key, record));
         }
         let recipe = match content {
             Content::StorePaths(paths) => {
@@ -170,8 +170,10 @@ impl Packer {
             blob
         };
         let members = record.members;
-        let is_whole =
-            |blob: &Blob| members.path == *path && members.offset + members.length() <= blob.size();
+        let is_whole = |blob: &Blob| {
+            let end = members.offset.checked_add(members.length());
+            members.path == *path && end.is_some_and(|end| end <= blob.size())
+        };
         match blob {
             Some(blob) if is_whole(&blob) => Ok(Some(PathSource::Layer { members, blob })),
             _ => {
@@ -181,11 +183,15 @@ impl Packer {
         }
     }
 
-    /// Makes the layers that aren't stored yet, in the order of `plans`.
+    /// Makes the layers that aren't stored yet, in the order of `plans`. Fails where one
+    /// that was is not any more: between the plan and this, Nix may have run for hours.
     pub(super) async fn make(&self, plans: Vec<Plan>) -> Result<Vec<LayerRecord>, AssembleError> {
         try_join_all(plans.into_iter().map(|plan| async move {
             match plan {
-                Plan::Known(record) => Ok(record),
+                Plan::Known(key, record) => {
+                    let is_there = self.find(&key).await?.is_some_and(|now| now == record);
+                    if is_there { Ok(record) } else { Err(AssembleError::LayerGone) }
+                }
                 Plan::Make(key, recipe) => self.make_one(&key, recipe).await,
             }
         }))

@@ -5,13 +5,13 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::oci::Digest;
 
 /// Contents under keys, in files. What was used least recently is removed when
 /// there is too much. Nothing in it is needed: it can be removed at any time, and
-/// what can't be read counts as absent.
+/// what can't be read counts as absent. Files of other names are left alone.
 ///
 /// A file is a digest of the rest, and the rest: whatever a crash left of it, only
 /// what was written whole is found again.
@@ -37,6 +37,12 @@ struct File {
 /// Length of a digest in bytes.
 const DIGEST_LENGTH: usize = 32;
 
+/// How names of files begin that are being written.
+const UNFINISHED: &str = ".nixery-new-";
+
+/// Nobody writes such a file for so long.
+const ABANDONED: Duration = Duration::from_mins(1);
+
 impl Directory {
     /// Uses `path`, which is made where it is missing, for at most `max_bytes`.
     pub fn open(path: &Path, max_bytes: u64) -> io::Result<Self> {
@@ -47,16 +53,13 @@ impl Directory {
             // Another process may have removed it meanwhile.
             let Ok(metadata) = entry.metadata() else { continue };
             let Ok(name) = entry.file_name().into_string() else { continue };
-            if !metadata.is_file() {
-                continue;
-            }
-            if name.starts_with('.') {
-                // Half-written by a process that was killed.
-                let _ = fs::remove_file(entry.path());
-                continue;
-            }
             let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            index.insert(name, File { bytes: metadata.len(), used });
+            if name.starts_with(UNFINISHED) && used.elapsed().is_ok_and(|age| age > ABANDONED) {
+                // By a process that was killed.
+                let _ = fs::remove_file(entry.path());
+            } else if metadata.is_file() && Digest::from_hex(&name).is_some() {
+                index.insert(name, File { bytes: metadata.len(), used });
+            }
         }
         let directory = Self { path: path.to_owned(), max_bytes, index: Mutex::new(index) };
         directory.make_room(0);
@@ -109,7 +112,7 @@ impl Directory {
     }
 
     fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        let create = || tempfile::Builder::new().prefix(".new-").tempfile_in(&self.path);
+        let create = || tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.path);
         let mut file = match create() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 fs::create_dir_all(&self.path)?;
@@ -173,7 +176,6 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use std::thread;
-    use std::time::Duration;
 
     use tempfile::TempDir;
 
@@ -191,13 +193,22 @@ mod tests {
         directory.put(&key("a"), b"one");
         directory.put(&key("a"), b"two");
         directory.put(&key("b"), b"");
-        fs::write(path.join(".new-killed"), "half").unwrap();
+        let killed = path.join(".nixery-new-killed");
+        fs::write(&killed, "half").unwrap();
+        let file = fs::File::options().write(true).open(&killed).unwrap();
+        file.set_modified(SystemTime::now() - 2 * ABANDONED).unwrap();
+        for (name, content) in [(".nixery-new-young", ""), (".profile", "x"), ("thesis", "y")] {
+            fs::write(path.join(name), content.repeat(2000)).unwrap();
+        }
         for directory in [directory, Directory::open(&path, 1000).unwrap()] {
             assert_eq!(directory.get(&key("a")).unwrap(), b"two");
             assert_eq!(directory.get(&key("b")).unwrap(), b"");
             assert_eq!(directory.get(&key("c")), None);
         }
-        assert!(!path.join(".new-killed").exists());
+        assert!(!killed.exists());
+        for other in [".nixery-new-young", ".profile", "thesis"] {
+            assert!(path.join(other).exists(), "{other} is somebody else's");
+        }
     }
 
     #[test]

@@ -116,9 +116,11 @@ mod tests {
 
     use super::*;
     use crate::platform::Platform;
+    use crate::source::Fingerprint;
 
     fn snapshot(fingerprint: &str) -> Snapshot {
-        Snapshot::of_directory(Path::new("/pkgs"), fingerprint, None)
+        let (content, changed) = (fingerprint.to_owned(), String::new());
+        Snapshot::of_directory(Path::new("/pkgs"), Fingerprint { content, changed }, None)
     }
 
     fn inputs<'a>(

@@ -7,6 +7,7 @@ mod directory;
 mod key;
 mod record;
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
 
 pub use directory::Directory;
 pub use key::{ManifestInputs, layer_key, manifest_key, package_key, path_key, rootfs_key};
@@ -21,9 +23,13 @@ pub use record::{LayerRecord, ManifestRecord, PackageRecord, PathRecord};
 
 use crate::concurrent::try_all;
 use crate::counters::{self, CacheLayer};
-use crate::oci::Descriptor;
+use crate::oci::{Descriptor, Digest, Manifest};
 use crate::storage::{Object, RecordKey, Storage, StorageError};
 use key::VERSION;
+
+/// Largest manifest that is read, in bytes; the distribution specification asks
+/// registries to take at least 4 MiB.
+pub const MAX_MANIFEST: u64 = 4 << 20;
 
 /// Bytes of package records that are kept in memory, as they are written.
 const PACKAGES_CAPACITY: u64 = 32 << 20;
@@ -120,7 +126,15 @@ impl Records {
             counters::looked_up(CacheLayer::Record(key.kind.directory()), true);
             return Ok(Some(known.record));
         }
-        let found = self.read_uncounted::<PackageRecord>(key).await?;
+        let content = self.0.storage.read_record(key).await?;
+        let for_parsing = key.clone();
+        // Megabytes, for a package that needs much.
+        let parsing = spawn_blocking(move || {
+            let content = content?;
+            Some((parse::<PackageRecord>(&for_parsing, &content)?, content.len() as u64))
+        });
+        // Fails only at shutdown.
+        let found = parsing.await.unwrap_or(None);
         counters::looked_up(CacheLayer::Record(key.kind.directory()), found.is_some());
         let Some((record, bytes)) = found else { return Ok(None) };
         // Packages that nobody asks for are removed some day.
@@ -134,8 +148,17 @@ impl Records {
         key: &RecordKey,
         record: PackageRecord,
     ) -> Result<Arc<PackageRecord>, StorageError> {
-        let bytes = self.write(key, &record).await?;
-        Ok(self.keep_package(key, record, bytes))
+        let encoding = spawn_blocking(move || {
+            let content = encode(&record);
+            (record, content)
+        });
+        let (record, content) = encoding.await.map_err(|error| StorageError::Io {
+            action: "encode",
+            path: key.to_string().into(),
+            source: io::Error::other(error),
+        })?;
+        self.0.storage.write_record(key, &content).await?;
+        Ok(self.keep_package(key, record, content.len() as u64))
     }
 
     fn keep_package(
@@ -157,11 +180,22 @@ impl Records {
         key: &RecordKey,
         record: &T,
     ) -> Result<u64, StorageError> {
-        // Serialising to memory can't fail; were it to, the record is made again.
-        let content = serde_json::to_vec(&Versioned { version: VERSION, record });
-        let content = content.unwrap_or_default();
+        let content = encode(record);
         self.0.storage.write_record(key, &content).await?;
         Ok(content.len() as u64)
+    }
+
+    /// The manifest with this digest; `None` where it is missing, or another blob.
+    pub async fn manifest(&self, digest: &Digest) -> Result<Option<Manifest>, StorageError> {
+        let Some(blob) = self.0.storage.open_blob(digest).await? else { return Ok(None) };
+        let read = spawn_blocking(move || blob.read_all(MAX_MANIFEST)).await;
+        let content = read.map_err(io::Error::other).flatten();
+        let content = content.map_err(|source| StorageError::Io {
+            action: "read",
+            path: digest.to_string().into(),
+            source,
+        })?;
+        Ok(content.and_then(Manifest::recognise))
     }
 
     /// Whether all of `blobs` are stored, with the lengths that they must have.
@@ -174,6 +208,11 @@ impl Records {
         });
         Ok(try_all(checks).await?.into_iter().all(|is_stored| is_stored))
     }
+}
+
+fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+    // Serialising to memory can't fail; were it to, the record is made again.
+    serde_json::to_vec(&Versioned { version: VERSION, record }).unwrap_or_default()
 }
 
 /// Reads a record. What can't be used is only logged, as it is made again.

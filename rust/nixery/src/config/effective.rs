@@ -15,6 +15,7 @@ use super::{
     CacheConfig, Config, ConfigError, DEFAULT_MAX_LAYERS, Environment, GcConfig, ImageConfig,
     LogConfig, LogFormat, NixConfig, PackingConfig, ServerConfig, SourceConfig, StorageConfig,
 };
+use crate::pin::TRUSTED;
 use crate::platform::Platform;
 use crate::source::{NamePattern, Nixpkgs, Source, TagRules};
 
@@ -50,9 +51,13 @@ pub(super) fn check(
                 .unwrap_or_default(),
         },
         source: SourceConfig {
-            source: source(raw, layers)?,
+            source: {
+                let source = source(raw, layers)?;
+                check_applicable(&raw.source, &source, layers)?;
+                source
+            },
             tags: tag_rules(raw, layers)?,
-            refresh: seconds("source.refresh", raw.source.refresh, 300, 0)?,
+            refresh: seconds("source.refresh", raw.source.refresh, 300, 0)?.max(TRUSTED),
             fingerprint: raw.source.fingerprint.unwrap_or(true),
         },
         storage: storage(raw, layers, environment)?,
@@ -133,11 +138,10 @@ fn source(raw: &Raw, layers: &Layers) -> Result<Source, ConfigError> {
                 let channel = channel(layers, value)?;
                 Ok(Source::Channel { channel, nixpkgs: nixpkgs(raw, layers)? })
             }
-            "source.repo" if value.starts_with('-') => {
-                let problem = format!("found {value:?}, expected the URL of a git repository");
-                Err(layers.invalid(key, problem))
+            "source.repo" => {
+                git_url(layers, key, value)?;
+                Ok(Source::Repository(value.to_owned()))
             }
-            "source.repo" => Ok(Source::Repository(value.to_owned())),
             _ => Ok(Source::Path(absolute(layers, key, value)?)),
         },
         _ => {
@@ -164,14 +168,68 @@ fn channel(layers: &Layers, name: &str) -> Result<String, ConfigError> {
 
 /// Where nixpkgs comes from, if not from GitHub.
 fn nixpkgs(raw: &super::raw::Source, layers: &Layers) -> Result<Nixpkgs, ConfigError> {
-    if let Some(url) = raw.nixpkgs_repository.as_deref().filter(|url| url.starts_with('-')) {
-        let problem = format!("found {url:?}, expected the URL of a git repository");
-        return Err(layers.invalid("source.nixpkgs_repository", problem));
+    if let Some(url) = &raw.nixpkgs_repository {
+        git_url(layers, "source.nixpkgs_repository", url)?;
     }
     if let Some(url) = &raw.nixpkgs_archive {
         http_or_file_url(layers, "source.nixpkgs_archive", url)?;
+        if url.contains(['?', '#']) {
+            let problem =
+                format!("found {url:?}, expected a URL to which /COMMIT.tar.gz can be added");
+            return Err(layers.invalid("source.nixpkgs_archive", problem));
+        }
     }
     Ok(Nixpkgs { repository: raw.nixpkgs_repository.clone(), archive: raw.nixpkgs_archive.clone() })
+}
+
+/// A URL, an absolute path, or `host:path`. What is relative would mean something else
+/// to each program that is run.
+fn git_url(layers: &Layers, key: &str, url: &str) -> Result<(), ConfigError> {
+    let host = url.split('/').next().unwrap_or_default();
+    let is_remote = host.contains(':') && !host.starts_with(['-', ':']);
+    if url.starts_with('/') || is_remote {
+        return Ok(());
+    }
+    let problem = format!(
+        "found {url:?}, expected the URL of a git repository, such as https://example.org/packages, \
+         git@example.org:packages or an absolute path"
+    );
+    Err(layers.invalid(key, problem))
+}
+
+/// Settings that say nothing of this kind of source were meant to: most of them limit
+/// what clients may choose.
+fn check_applicable(
+    raw: &super::raw::Source,
+    source: &Source,
+    layers: &Layers,
+) -> Result<(), ConfigError> {
+    const NIXPKGS: &str = "nixpkgs (source.channel)";
+    const REPOSITORY: &str = "a git repository (source.repo)";
+    const PATH: &str = "a directory (source.path)";
+    let kind = match source {
+        Source::Channel { .. } => NIXPKGS,
+        Source::Repository(_) => REPOSITORY,
+        Source::Path(_) => PATH,
+    };
+    let settings: [(&str, bool, &[&str]); 6] = [
+        ("source.channels", raw.channels.is_some(), &[NIXPKGS]),
+        ("source.nixpkgs_repository", raw.nixpkgs_repository.is_some(), &[NIXPKGS]),
+        ("source.nixpkgs_archive", raw.nixpkgs_archive.is_some(), &[NIXPKGS]),
+        ("source.references", raw.references.is_some(), &[REPOSITORY]),
+        ("source.allow_commits", raw.allow_commits.is_some(), &[NIXPKGS, REPOSITORY]),
+        ("source.fingerprint", raw.fingerprint.is_some(), &[PATH]),
+    ];
+    for (key, is_set, kinds) in settings {
+        if is_set && !kinds.contains(&kind) {
+            let problem = format!(
+                "it is for {}, and packages come from {kind}: remove it",
+                kinds.join(" or ")
+            );
+            return Err(layers.invalid(key, problem));
+        }
+    }
+    Ok(())
 }
 
 fn tag_rules(raw: &Raw, layers: &Layers) -> Result<TagRules, ConfigError> {

@@ -94,9 +94,9 @@ fn wrong_variables_are_named_with_what_is_right() {
         ("NIXERY_LOG_FORMAT", "xml", "json"),
         ("NIXERY_LOG", "nixery=loud", "debug"),
         ("NIX_POPULARITY_URL", "popularity.json", "https://"),
-        ("NIXERY_SOURCE_ALLOW_COMMITS", "yes", "true or false"),
-        ("NIXERY_SOURCE_CHANNELS", "nixos-*, nixos-[", "not a pattern"),
-        ("NIXERY_SOURCE_REFERENCES", "v***", "not a pattern"),
+        ("NIXERY_SOURCE_FINGERPRINT", "yes", "true or false"),
+        ("NIXERY_SOURCE_CHANNELS", "nixos-*", "nixpkgs (source.channel)"),
+        ("NIXERY_SOURCE_REFERENCES", "v*", "git repository (source.repo)"),
         ("NIXERY_CACHE_PATH", "cache", "absolute"),
         ("NIXERY_CACHE_MAX_MB", "1e3", "whole number"),
         ("NIXERY_GC_KEEP", "40000", "to 36500"),
@@ -107,12 +107,42 @@ fn wrong_variables_are_named_with_what_is_right() {
     }
     let channel = [("NIXERY_CHANNEL", "../evil"), ("STATE_DIRECTORY", "/s")];
     assert!(error(None, &channel.into_iter().collect()).contains("nixos-unstable"));
-    for (variable, expected) in
-        [("NIXERY_NIXPKGS_REPOSITORY", "git repository"), ("NIXERY_NIXPKGS_ARCHIVE", "https://")]
-    {
-        let channel = [("NIXERY_CHANNEL", "c"), ("STATE_DIRECTORY", "/s"), (variable, "-x")];
-        let message = error(None, &channel.into_iter().collect());
+    for (source, variable, value, expected) in [
+        ("NIXERY_CHANNEL", "NIXERY_NIXPKGS_REPOSITORY", "-x", "git repository"),
+        ("NIXERY_CHANNEL", "NIXERY_NIXPKGS_REPOSITORY", "nixpkgs", "git repository"),
+        ("NIXERY_CHANNEL", "NIXERY_NIXPKGS_ARCHIVE", "archive", "https://"),
+        ("NIXERY_CHANNEL", "NIXERY_NIXPKGS_ARCHIVE", "https://h/x?y=1", "COMMIT.tar.gz"),
+        ("NIXERY_CHANNEL", "NIXERY_SOURCE_CHANNELS", "nixos-*, nixos-[", "not a pattern"),
+        ("NIXERY_CHANNEL", "NIXERY_SOURCE_FINGERPRINT", "false", "source.path"),
+        ("NIXERY_CHANNEL", "NIXERY_SOURCE_REFERENCES", "v*", "source.repo"),
+        ("NIXERY_PKGS_PATH", "NIXERY_SOURCE_ALLOW_COMMITS", "true", "source.repo"),
+    ] {
+        let place = if source == "NIXERY_PKGS_PATH" { "/c" } else { "c" };
+        let set = [(source, place), ("STATE_DIRECTORY", "/s"), (variable, value)];
+        let message = error(None, &set.into_iter().collect());
         assert!(message.contains(variable) && message.contains(expected), "{message}");
+    }
+    let patterns = [("NIXERY_PKGS_REPO", "/p"), ("NIXERY_SOURCE_REFERENCES", "v***")];
+    let patterns = patterns.into_iter().chain([("STATE_DIRECTORY", "/s")]);
+    assert!(error(None, &patterns.collect()).contains("not a pattern"));
+}
+
+#[test]
+fn a_repository_is_a_url_or_an_absolute_path() {
+    for (url, is_one) in [
+        ("https://example.org/p", true),
+        ("git@example.org:p", true),
+        ("/srv/p", true),
+        ("host:p", true),
+        ("./p", false),
+        ("p", false),
+        ("-p", false),
+        ("p/q:r", false),
+        ("--upload-pack=x:y", false),
+    ] {
+        let set = [("NIXERY_PKGS_REPO", url), ("STATE_DIRECTORY", "/s")];
+        let loaded = Config::load(None, &set.into_iter().collect());
+        assert_eq!(loaded.is_ok(), is_one, "{url}: {loaded:?}");
     }
 }
 

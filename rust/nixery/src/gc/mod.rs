@@ -7,7 +7,7 @@
 mod plan;
 mod stock;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,7 +18,7 @@ use crate::cache::Records;
 use crate::concurrent::try_all;
 use crate::counters;
 use crate::oci::Digest;
-use crate::storage::{Object, RecordKey, Storage, StorageError};
+use crate::storage::{Object, RecordKey, Removal, Storage, StorageError};
 use plan::{IN_USE, Plan, plan};
 
 /// What is kept.
@@ -36,9 +36,6 @@ pub enum GcError {
     /// The storage failed.
     #[error("the storage failed")]
     Storage(#[from] StorageError),
-    /// A task ended without a result, which is a defect of this program.
-    #[error("a task crashed")]
-    Crashed,
 }
 
 /// What was removed, or would be.
@@ -115,26 +112,34 @@ async fn remove(
     let remove = |object: Object| async move { storage.remove(&object, before).await };
     let mut report = Report::default();
     let mut blobs: BTreeMap<Digest, u64> = plan.blobs.into_iter().collect();
+
+    // All records first, as several may name the same manifests. One that is absent may
+    // be so only for the moment in which another collection looks at it.
+    let (mut going, mut staying) = (Vec::new(), BTreeSet::new());
     for image in plan.images {
-        let mut is_gone = match image.record {
-            Some(key) => remove(Object::Record(key)).await?,
-            None => true,
-        };
+        match &image.record {
+            Some(key) if remove(Object::Record(key.clone())).await? != Removal::Removed => {
+                staying.extend(image.blobs);
+            }
+            Some(_) | None => going.push(image),
+        }
+    }
+    for image in going {
+        let mut is_gone = true;
         // A client that asks by digest now has all or nothing.
-        for manifest in &image.manifests {
-            if is_gone && let Some(size) = blobs.get(manifest).copied() {
-                is_gone = remove(Object::Blob(*manifest)).await?;
-                if is_gone {
-                    blobs.remove(manifest);
-                    report.blobs += 1;
-                    report.bytes += size;
-                }
+        for manifest in image.manifests.iter().filter(|manifest| !staying.contains(manifest)) {
+            let Some(size) = blobs.get(manifest).copied().filter(|_| is_gone) else { continue };
+            is_gone = remove(Object::Blob(*manifest)).await? == Removal::Removed;
+            if is_gone {
+                blobs.remove(manifest);
+                report.blobs += 1;
+                report.bytes += size;
             }
         }
         if is_gone {
             report.images.push((image.name, age(image.used, now)));
         } else {
-            blobs.retain(|blob, _| !image.blobs.contains(blob));
+            staying.extend(image.blobs);
         }
     }
 
@@ -142,21 +147,24 @@ async fn remove(
     try_all(plan.moved.iter().map(|(key, record)| records.write(key, record))).await?;
     // A build that finds a layer by its record marks that, and relies on the blob.
     let pointers = plan.pointers.into_iter().map(|pointer| async move {
-        let is_gone = remove(Object::Record(pointer.key)).await?;
-        Ok::<_, StorageError>((pointer.blob, is_gone))
+        let removal = remove(Object::Record(pointer.key)).await?;
+        Ok::<_, StorageError>((pointer.blob, removal))
     });
-    for (blob, is_gone) in try_all(pointers).await? {
-        report.records += usize::from(is_gone);
-        if !is_gone {
-            blobs.remove(&blob);
+    for (blob, removal) in try_all(pointers).await? {
+        if removal == Removal::Removed {
+            report.records += 1;
+        } else {
+            staying.insert(blob);
         }
     }
     let packages = old_packages.into_iter().map(|key| remove(Object::Record(key)));
-    report.records += try_all(packages).await?.into_iter().filter(|is_gone| *is_gone).count();
+    let packages = try_all(packages).await?;
+    report.records += packages.into_iter().filter(|&one| one == Removal::Removed).count();
 
-    let blobs = blobs.into_iter().map(|(digest, size)| async move {
-        let is_gone = remove(Object::Blob(digest)).await?;
-        Ok::<_, StorageError>(is_gone.then_some(size))
+    let blobs = blobs.into_iter().filter(|(digest, _)| !staying.contains(digest));
+    let blobs = blobs.map(|(digest, size)| async move {
+        let removal = remove(Object::Blob(digest)).await?;
+        Ok::<_, StorageError>((removal == Removal::Removed).then_some(size))
     });
     for size in try_all(blobs).await?.into_iter().flatten() {
         report.blobs += 1;

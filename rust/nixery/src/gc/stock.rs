@@ -4,17 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::task::spawn_blocking;
-
 use super::plan::{About, IN_USE, Pointer, Stock, StoredBlob, StoredImage};
 use super::{GcError, Limits};
-use crate::cache::{LayerRecord, ManifestRecord, PathRecord, parse};
+use crate::cache::{LayerRecord, MAX_MANIFEST, ManifestRecord, PathRecord, Records, parse};
 use crate::concurrent::try_all;
-use crate::oci::{Descriptor, Digest, Manifest};
-use crate::storage::{Object, RecordKey, RecordKind, Storage, StorageError, Stored};
-
-/// Largest blob that is looked at as a manifest, in bytes.
-const MAX_MANIFEST: u64 = 4 << 20;
+use crate::error_chain::ErrorChain;
+use crate::oci::{Descriptor, Digest};
+use crate::storage::{Object, RecordKey, RecordKind, Storage, Stored};
 
 /// Everything that is stored, and the records of packages that nobody has used within
 /// `limits.keep`.
@@ -47,10 +43,11 @@ pub(super) async fn read(
     let pointers = try_all(pointers.map(|(key, used)| pointer(storage, key, used))).await?;
     stock.pointers = pointers.into_iter().flatten().collect();
 
+    let reader = Records::new(Arc::clone(storage));
     let manifests = take(RecordKind::Manifest).into_iter();
-    let images = manifests.map(|(key, used)| recorded(storage, key, used, &stock.blobs));
+    let images = manifests.map(|(key, used)| recorded(&reader, key, used, &stock.blobs));
     let mut images: Vec<StoredImage> = try_all(images).await?.into_iter().flatten().collect();
-    images.extend(unrecorded(storage, &images, &stock.blobs, old).await?);
+    images.extend(unrecorded(&reader, &images, &stock.blobs, old).await?);
     stock.images = images;
     Ok(Inventory { stock, old_packages })
 }
@@ -75,12 +72,12 @@ async fn pointer(
 
 /// The image of a record. Where its manifests are missing, it has no blobs.
 async fn recorded(
-    storage: &Arc<dyn Storage>,
+    records: &Records,
     key: RecordKey,
     used: SystemTime,
     blobs: &HashMap<Digest, StoredBlob>,
 ) -> Result<Option<StoredImage>, GcError> {
-    let Some(content) = storage.read_record(&key).await? else { return Ok(None) };
+    let Some(content) = records.storage().read_record(&key).await? else { return Ok(None) };
     let Some(record) = parse::<ManifestRecord>(&key, &content) else {
         // Nobody can use it, and whoever wants the image makes another.
         let (name, used) = ("an unreadable record".to_owned(), SystemTime::UNIX_EPOCH);
@@ -88,11 +85,14 @@ async fn recorded(
         return Ok(Some(StoredImage { name, record: Some(key), manifests, blobs, used }));
     };
     let manifests: Vec<Digest> = record.manifests.iter().map(|d| d.digest).collect();
-    let parts = try_all(manifests.iter().map(|digest| parts(storage, *digest))).await?;
+    let mut parts_of_all = Vec::new();
+    for digest in &manifests {
+        parts_of_all.extend(parts(records, *digest).await.into_iter().flatten());
+    }
     // Clients that know the digest ask for that and not for the name.
     let by_digest = manifests.iter().filter_map(|digest| blobs.get(digest)).map(|blob| blob.used);
     let used = by_digest.fold(used, SystemTime::max);
-    let parts = parts.into_iter().flatten().flatten().map(|part| part.digest);
+    let parts = parts_of_all.into_iter().map(|part| part.digest);
     let mut blobs: Vec<Digest> = parts.chain(manifests.iter().copied()).collect();
     blobs.sort_unstable();
     blobs.dedup();
@@ -102,7 +102,7 @@ async fn recorded(
 /// Images that no record names, but that clients may know by their digest: the
 /// manifests among the small blobs that belong to no other image and are not `old`.
 async fn unrecorded(
-    storage: &Arc<dyn Storage>,
+    records: &Records,
     images: &[StoredImage],
     blobs: &HashMap<Digest, StoredBlob>,
     old: impl Fn(&SystemTime) -> bool,
@@ -117,7 +117,7 @@ async fn unrecorded(
         .map(|(digest, blob)| (*digest, blob.used))
         .collect();
     let found = try_all(candidates.into_iter().map(|(digest, used)| async move {
-        let parts = parts(storage, digest).await?;
+        let parts = parts(records, digest).await;
         Ok::<_, GcError>(parts.map(|parts| StoredImage {
             name: format!("an image known by its digest only, {digest}"),
             record: None,
@@ -129,18 +129,14 @@ async fn unrecorded(
     Ok(found.await?.into_iter().flatten().collect())
 }
 
-/// What a manifest names; `None` for any other blob.
-async fn parts(
-    storage: &Arc<dyn Storage>,
-    digest: Digest,
-) -> Result<Option<Vec<Descriptor>>, GcError> {
-    let Some(blob) = storage.open_blob(&digest).await? else { return Ok(None) };
-    let read = spawn_blocking(move || blob.read_all(MAX_MANIFEST));
-    let content = read.await.map_err(|_| GcError::Crashed)?;
-    let content = content.map_err(|source| StorageError::Io {
-        action: "read",
-        path: digest.to_string().into(),
-        source,
-    })?;
-    Ok(content.and_then(Manifest::recognise).map(|manifest| manifest.blobs()))
+/// What a manifest names; `None` for any other blob. One that can't be read doesn't keep
+/// the rest from being collected: nobody can pull that image either.
+async fn parts(records: &Records, digest: Digest) -> Option<Vec<Descriptor>> {
+    match records.manifest(&digest).await {
+        Ok(manifest) => manifest.map(|manifest| manifest.blobs()),
+        Err(error) => {
+            tracing::error!(%digest, "a manifest can't be read: {}", ErrorChain(&error));
+            None
+        }
+    }
 }

@@ -85,6 +85,7 @@ fn classify_failure(error: &AssembleError) -> (StatusCode, &'static str) {
         AssembleError::Pack(_)
         | AssembleError::Storage(_)
         | AssembleError::Group(_)
+        | AssembleError::LayerGone
         | AssembleError::Crashed => INTERNAL,
     }
 }

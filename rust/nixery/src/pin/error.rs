@@ -41,15 +41,12 @@ impl PinError {
         matches!(self, Self::NotFound { .. })
     }
 
-    /// Whether the source may still be where it was.
-    pub(super) fn may_pass(&self) -> bool {
+    /// Whether the source was asked and didn't answer, so that it may still be where it
+    /// was.
+    pub(super) fn is_silence(&self) -> bool {
         match self {
-            Self::NotFound { .. } => false,
-            Self::Unavailable { .. }
-            | Self::Git(_)
-            | Self::ShuttingDown
-            | Self::Busy
-            | Self::Crashed => true,
+            Self::Unavailable { .. } | Self::Git(_) => true,
+            Self::NotFound { .. } | Self::ShuttingDown | Self::Busy | Self::Crashed => false,
         }
     }
 }

@@ -87,6 +87,13 @@ impl Memory {
         }
     }
 
+    /// Changes what is known of a source, whoever follows it.
+    pub(super) fn renew(&self, source: &SourceAt, pin: Pin) {
+        if let Some(entry) = self.lock().get_mut(source) {
+            (entry.pin, entry.asked, entry.put) = (pin, SystemTime::now(), Instant::now());
+        }
+    }
+
     pub(super) fn remove(&self, source: &SourceAt, id: EntryId) {
         let mut entries = self.lock();
         if entries.get(source).is_some_and(|entry| entry.id == id) {
@@ -117,14 +124,14 @@ pub(super) struct SavedPin {
 }
 
 impl SavedPin {
-    /// How long ago the source was asked. A time in the future is of a clock that
-    /// was wrong.
-    pub(super) fn age(&self) -> Duration {
-        self.asked.elapsed().unwrap_or(Duration::MAX)
+    /// Whether the source was asked less than `refresh` ago. A time in the future is of
+    /// a clock that was wrong.
+    pub(super) fn is_fresh(&self, refresh: Duration) -> bool {
+        self.asked.elapsed().is_ok_and(|age| age < refresh)
     }
 
     pub(super) fn snapshot(&self, source: &SourceAt) -> Snapshot {
-        Snapshot::of_commit(source, &self.found.commit, Some(&self.found.reference))
+        Snapshot::of_commit(source, &self.found.commit, self.found.reference.as_deref())
     }
 }
 

@@ -18,11 +18,12 @@ use tokio_util::sync::CancellationToken;
 pub use error::PinError;
 
 use crate::cache::Directory;
+use crate::error_chain::ErrorChain;
 use crate::flights::Flights;
 use crate::source::{Snapshot, SourceAt};
 use directory::Directories;
 use memory::{EntryId, Memory, Saved};
-use remote::Remote;
+use remote::{Asker, Remote};
 
 /// For how long any source is taken to be where it was, at least. A directory may
 /// change at any time, and nobody says when; but clients ask for a tag by HEAD and
@@ -106,13 +107,28 @@ impl Pins {
         self.0.flights.join(source, keep, find).await.unwrap_or(Err(PinError::Crashed))
     }
 
+    /// Asks at once what `source` is at, as what was known of it led nowhere. `None` if
+    /// that is still the same.
+    pub async fn ask_again(&self, source: &SourceAt, known: &Snapshot) -> Option<Pin> {
+        if Snapshot::of_fixed(source).is_some() || matches!(source, SourceAt::Path { .. }) {
+            return None;
+        }
+        let snapshot = self.0.ask(source, Asker::Client).await.ok()?;
+        if snapshot == *known {
+            return None;
+        }
+        let pin = Pin { snapshot, warning: None };
+        self.0.known.renew(source, pin.clone());
+        Some(pin)
+    }
+
     /// Whether a directory is still what it was. What was made while it changed may be
     /// of either content. All other sources can't change.
     pub async fn is_still(&self, snapshot: &Snapshot) -> bool {
         match snapshot.source() {
             SourceAt::Path { path } if snapshot.is_fixed() => {
                 let now = self.0.look(path).await;
-                now.is_ok_and(|now| now == *snapshot)
+                now.is_ok_and(|now| snapshot.is_untouched(&now))
             }
             SourceAt::Path { .. } => false,
             SourceAt::Channel { .. } | SourceAt::Git { .. } => true,
@@ -130,16 +146,16 @@ impl Inner {
             return Ok(pin);
         }
         let (pin, asked) = match self.saved.get(&source).await {
-            Some(saved) if saved.age() < self.refresh => {
+            Some(saved) if saved.is_fresh(self.refresh) => {
                 (Pin { snapshot: saved.snapshot(&source), warning: None }, saved.asked)
             }
-            saved => match self.ask(&source).await {
+            saved => match self.ask(&source, Asker::Client).await {
                 Ok(snapshot) => (Pin { snapshot, warning: None }, SystemTime::now()),
                 Err(error) => match saved {
-                    Some(saved) if error.may_pass() => {
-                        let pin = stale(saved.snapshot(&source), saved.age(), &error);
-                        (pin, saved.asked)
-                    }
+                    Some(saved) if error.is_silence() => (
+                        stale(&source, saved.snapshot(&source), saved.asked, &error, true),
+                        saved.asked,
+                    ),
                     _ => return Err(error),
                 },
             },
@@ -151,16 +167,21 @@ impl Inner {
         Ok(pin)
     }
 
-    async fn ask(&self, source: &SourceAt) -> Result<Snapshot, PinError> {
+    /// Asks a repository, and saves the answer.
+    async fn ask(&self, source: &SourceAt, asker: Asker) -> Result<Snapshot, PinError> {
         let (url, name) = match source {
             SourceAt::Channel { channel, nixpkgs } => (nixpkgs.repository(), Some(&channel[..])),
             SourceAt::Git { url, reference, .. } => (&url[..], reference.as_deref()),
             // A path is looked at, not asked for.
             SourceAt::Path { .. } => return Ok(Snapshot::unknown(source)),
         };
-        let found = self.remote.ask(url, name).await?;
+        let result = self.remote.ask(url, name, asker).await;
+        if matches!(result, Err(PinError::NotFound { .. })) {
+            self.saved.remove(source).await;
+        }
+        let found = result?;
         self.saved.put(source, &found).await;
-        Ok(Snapshot::of_commit(source, &found.commit, Some(&found.reference)))
+        Ok(Snapshot::of_commit(source, &found.commit, found.reference.as_deref()))
     }
 
     async fn look(&self, path: &Path) -> Result<Snapshot, PinError> {
@@ -176,11 +197,14 @@ impl Inner {
         let Some((known, asked)) = self.known.peek(source, id, IDLE.max(2 * self.refresh)) else {
             return false;
         };
-        match self.ask(source).await {
+        match self.ask(source, Asker::Follower).await {
             Ok(snapshot) => {
+                if known.warning.is_some() {
+                    tracing::info!(source = source.shown(), "the package source answers again");
+                }
                 if snapshot != known.snapshot {
                     tracing::info!(
-                        source = source.address(),
+                        source = source.shown(),
                         from = known.snapshot.revision(),
                         to = snapshot.revision(),
                         "the package source has moved"
@@ -189,18 +213,19 @@ impl Inner {
                 let pin = Pin { snapshot, warning: None };
                 self.known.update(source, id, pin, SystemTime::now());
             }
-            Err(error) if error.may_pass() => {
-                let age = asked.elapsed().unwrap_or_default();
-                let pin = stale(known.snapshot, age, &error);
+            Err(error) if error.is_silence() => {
+                let is_news = known.warning.is_none();
+                let pin = stale(source, known.snapshot, asked, &error, is_news);
                 self.known.update(source, id, pin, asked);
             }
-            Err(error) => {
+            Err(error @ PinError::NotFound { .. }) => {
                 // It is gone: who asks next is told so.
-                tracing::warn!(source = source.address(), %error, "not followed any more");
-                self.saved.remove(source).await;
+                tracing::warn!(source = source.shown(), %error, "not followed any more");
                 self.known.remove(source, id);
                 return false;
             }
+            // Nothing was learned of the source.
+            Err(_) => {}
         }
         true
     }
@@ -222,14 +247,26 @@ async fn follow(inner: Weak<Inner>, source: SourceAt, id: EntryId, mut wait: Dur
     }
 }
 
-/// What was known `age` ago, as nobody says more.
-fn stale(snapshot: Snapshot, age: Duration, error: &PinError) -> Pin {
+/// What was known when a source last answered, as nobody says more.
+fn stale(
+    source: &SourceAt,
+    snapshot: Snapshot,
+    asked: SystemTime,
+    error: &PinError,
+    is_news: bool,
+) -> Pin {
     let commit = snapshot.revision().unwrap_or_default();
-    let chain = crate::error_chain::ErrorChain(error).to_string().replace('\n', " | ");
-    let minutes = age.as_secs().div_ceil(60);
-    let url = snapshot.source().address();
-    tracing::warn!(source = url, commit, minutes, "using the last known commit: {chain}");
-    let ago = if minutes == 1 { "a minute".to_owned() } else { format!("{minutes} minutes") };
+    let chain = ErrorChain(error).to_string().replace('\n', " | ");
+    let ago = match asked.elapsed().map(|age| age.as_secs().div_ceil(60)) {
+        Ok(0 | 1) => "a minute".to_owned(),
+        Ok(minutes) => format!("{minutes} minutes"),
+        // By a clock that was wrong.
+        Err(_) => "some time".to_owned(),
+    };
+    if is_news {
+        let source = source.shown();
+        tracing::warn!(source, commit, "using the last known commit of {ago} ago: {chain}");
+    }
     // What git says is for the log: it may name more than clients should know.
     let warning = format!(
         "the package source does not answer: this is of commit {commit}, where it was {ago} ago"

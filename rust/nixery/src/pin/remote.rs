@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_mins(1);
 /// Questions at the same time: each is a process, and a connection.
 const AT_ONCE: usize = 4;
 
-/// Questions that may wait for that.
+/// Questions of clients that may wait for that.
 const QUEUE: usize = 200;
 
 /// Lines that git says and that are kept, to tell why it failed.
@@ -33,33 +33,62 @@ pub(super) struct Remote {
     shutdown: CancellationToken,
     places: Semaphore,
     waiting: AtomicUsize,
+    /// Of those who follow what is known: clients can't keep them from it.
+    followers: Semaphore,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// A client waits for the answer.
+    Client,
+    /// Nobody waits.
+    Follower,
 }
 
 /// Where a name leads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Found {
     pub(super) commit: String,
-    /// In full, such as `refs/heads/main`.
-    pub(super) reference: String,
+    /// In full, such as `refs/heads/main`, if it is of a form that the builder knows.
+    pub(super) reference: Option<String>,
 }
 
 impl Remote {
     pub(super) fn new(shutdown: CancellationToken) -> Self {
-        Self { shutdown, places: Semaphore::new(AT_ONCE), waiting: AtomicUsize::new(0) }
+        Self {
+            shutdown,
+            places: Semaphore::new(AT_ONCE),
+            waiting: AtomicUsize::new(0),
+            followers: Semaphore::new(AT_ONCE),
+        }
     }
 
     /// Which commit a branch or a tag is at (an annotated tag's commit, not the tag's
     /// own object); that of the default branch without a name. A branch goes first
     /// where both have the name. Credentials are those of Git and SSH in the
     /// environment.
-    pub(super) async fn ask(&self, url: &str, name: Option<&str>) -> Result<Found, PinError> {
-        if self.waiting.fetch_add(1, Ordering::SeqCst) >= QUEUE {
-            self.waiting.fetch_sub(1, Ordering::SeqCst);
-            return Err(PinError::Busy);
-        }
+    pub(super) async fn ask(
+        &self,
+        url: &str,
+        name: Option<&str>,
+        asker: Asker,
+    ) -> Result<Found, PinError> {
         // Never closed, so acquiring can't fail.
-        let _place = self.places.acquire().await;
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        let _place = if asker == Asker::Follower {
+            self.followers.acquire().await
+        } else {
+            if self.waiting.fetch_add(1, Ordering::SeqCst) >= QUEUE {
+                self.waiting.fetch_sub(1, Ordering::SeqCst);
+                return Err(PinError::Busy);
+            }
+            let place = self.places.acquire().await;
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            place
+        };
+        if self.shutdown.is_cancelled() {
+            return Err(PinError::ShuttingDown);
+        }
         let result = self.run(url, name).await;
         counters::source_asked(matches!(result, Ok(_) | Err(PinError::NotFound { .. })));
         result
@@ -129,7 +158,9 @@ fn find(answer: &str, name: Option<&str>) -> Option<Found> {
         commits.into_iter().map(|(commit, name)| (name, commit)).collect();
     let at = |listed: &str, reference: &str| {
         let commit = (*commits.get(listed)?).to_owned();
-        Some(Found { commit, reference: reference.to_owned() })
+        let is_plain = |c: u8| c.is_ascii_alphanumeric() || b"_./+-".contains(&c);
+        let reference = Some(reference).filter(|name| name.bytes().all(is_plain));
+        Some(Found { commit, reference: reference.map(str::to_owned) })
     };
     let Some(name) = name else {
         let target = targets.into_iter().find(|(_, name)| *name == "HEAD");
@@ -162,13 +193,16 @@ mod tests {
                       6\trefs/tags/both\n\
                       7\trefs/tags/light\n";
         let found = |name| find(answer, name).map(|found| (found.commit, found.reference));
-        let expected = |commit: &str, name: &str| Some((commit.to_owned(), name.to_owned()));
+        let expected = |commit: &str, name: &str| Some((commit.to_owned(), Some(name.to_owned())));
         assert_eq!(found(None), expected("1", "refs/heads/main"));
         assert_eq!(found(Some("v1")), expected("4", "refs/tags/v1"));
         assert_eq!(found(Some("both")), expected("5", "refs/heads/both"));
         assert_eq!(found(Some("light")), expected("7", "refs/tags/light"));
         assert_eq!(found(Some("x")), None);
-        assert_eq!(find("1\tHEAD\n", None).unwrap().reference, "HEAD", "a detached one");
+        let detached = find("1\tHEAD\n", None).unwrap();
+        assert_eq!(detached.reference.as_deref(), Some("HEAD"));
+        let odd = find("ref: refs/heads/main@2\tHEAD\n1\tHEAD\n", None).unwrap();
+        assert_eq!(odd.reference, None, "the builder would refuse it");
         assert_eq!(find("", None), None);
         assert_eq!(find("garbage", Some("v1")), None);
     }

@@ -11,7 +11,7 @@ use regex::Regex;
 use serde::Serialize;
 
 pub use rules::{InvalidPattern, NamePattern, RELEASED_CHANNELS, TagRules, UnknownTag};
-pub use snapshot::Snapshot;
+pub use snapshot::{Fingerprint, Snapshot};
 pub use tag::{InvalidTag, LATEST, Tag, is_commit};
 
 /// Where nixpkgs is developed.
@@ -95,6 +95,20 @@ impl Source {
 }
 
 impl SourceAt {
+    /// A description for the log, without anything secret.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Channel { channel, nixpkgs } => {
+                format!("{channel} of {}", without_credentials(nixpkgs.repository()))
+            }
+            Self::Git { url, reference, revision } => {
+                let name = revision.as_deref().or(reference.as_deref());
+                format!("{} of {}", name.unwrap_or("the default branch"), without_credentials(url))
+            }
+            Self::Path { path } => path.display().to_string(),
+        }
+    }
+
     /// The address without anything secret, for the labels of images. A path is
     /// none: it means nothing elsewhere, and would make the same packages another
     /// image on another machine.

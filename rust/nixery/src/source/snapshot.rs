@@ -22,6 +22,18 @@ struct Content {
     identity: String,
     revision: Option<String>,
     is_fixed: bool,
+    /// Of a directory: when something in it was last changed.
+    changed: Option<String>,
+}
+
+/// What tells one content of a directory from others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// A hash of everything in it.
+    pub content: String,
+    /// When something in it was last changed, by the file system's clock. No part of
+    /// what it is; but where it has not moved, nothing was changed and changed back.
+    pub changed: String,
 }
 
 impl Snapshot {
@@ -69,20 +81,27 @@ impl Snapshot {
                 };
                 Self::new(source, identity.to_string(), revision, true)
             }
-            SourceAt::Path { path } => Self::of_directory(path, commit, revision),
+            SourceAt::Path { .. } => Self::unknown(source),
         }
     }
 
-    /// Of a directory or file whose content is told by `fingerprint`, and may be a
-    /// commit.
-    pub fn of_directory(path: &Path, fingerprint: &str, revision: Option<String>) -> Self {
+    /// Of a directory or file, and the commit that its content is, where it is one.
+    pub fn of_directory(path: &Path, found: Fingerprint, revision: Option<String>) -> Self {
+        let Fingerprint { content, changed } = found;
         let identity = json!({
             "type": "path",
             "path": path.to_string_lossy(),
-            "content": fingerprint,
+            "content": content,
+            // Stands in the images too.
+            "commit": revision,
         });
-        let source = SourceAt::Path { path: path.to_owned() };
-        Self::new(source, identity.to_string(), revision, true)
+        Self(Arc::new(Content {
+            source: SourceAt::Path { path: path.to_owned() },
+            identity: identity.to_string(),
+            revision,
+            is_fixed: true,
+            changed: Some(changed),
+        }))
     }
 
     /// Of a source about which nothing is known but its name: what is made from it is
@@ -93,7 +112,7 @@ impl Snapshot {
     }
 
     fn new(source: SourceAt, identity: String, revision: Option<String>, is_fixed: bool) -> Self {
-        Self(Arc::new(Content { source, identity, revision, is_fixed }))
+        Self(Arc::new(Content { source, identity, revision, is_fixed, changed: None }))
     }
 
     /// What the builder is asked to use.
@@ -109,6 +128,11 @@ impl Snapshot {
     /// The commit, where it is one.
     pub fn revision(&self) -> Option<&str> {
         self.0.revision.as_deref()
+    }
+
+    /// Whether a directory has not been touched between this and `later`.
+    pub fn is_untouched(&self, later: &Self) -> bool {
+        self == later && self.0.changed == later.0.changed
     }
 
     /// Whether the identity stands for one content for ever, so that what was made
@@ -211,20 +235,25 @@ mod tests {
             Snapshot::of_commit(&channel(Some("https://example.org/nixpkgs")), COMMIT, None),
             Snapshot::of_commit(&git(None, None), COMMIT, None),
             Snapshot::of_commit(&git(None, None), &COMMIT.replace('2', "3"), None),
-            Snapshot::of_directory(at, COMMIT, None),
-            Snapshot::of_directory(at, "other", None),
-            Snapshot::of_directory(Path::new("/other"), COMMIT, None),
+            directory(at, COMMIT, None),
+            directory(at, "other", None),
+            directory(Path::new("/other"), COMMIT, None),
+            directory(at, COMMIT, Some(COMMIT)),
             Snapshot::unknown(&path),
             Snapshot::unknown(&channel(None)),
         ];
         for (index, one) in all.iter().enumerate() {
             assert!(all[..index].iter().all(|other| other != one), "{one:?}");
         }
-        assert!(!all[7].is_fixed());
-        assert_eq!(
-            Snapshot::of_directory(at, COMMIT, Some(COMMIT.to_owned())),
-            all[4],
-            "a commit is told by its hash wherever it is known from"
-        );
+        assert!(!all[8].is_fixed());
+        assert!(all[4].is_untouched(&directory(at, COMMIT, None)));
+        let fingerprint = Fingerprint { content: COMMIT.to_owned(), changed: "later".to_owned() };
+        let touched = Snapshot::of_directory(at, fingerprint, None);
+        assert!(touched == all[4] && !all[4].is_untouched(&touched));
+    }
+
+    fn directory(path: &Path, content: &str, commit: Option<&str>) -> Snapshot {
+        let (content, changed) = (content.to_owned(), "1.0".to_owned());
+        Snapshot::of_directory(path, Fingerprint { content, changed }, commit.map(str::to_owned))
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, copy_file_range, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, copy_file_range, openat, openat2};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 /// An open blob: it stays readable, and the same, whatever happens to its name.
@@ -154,11 +154,18 @@ pub(super) fn append_in_kernel(
     Ok(done)
 }
 
+/// Opens a file. Anything else that has its name, such as a pipe, is opened without
+/// waiting for another end.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    Ok(openat(CWD, path, FLAGS, Mode::empty())?.into())
+}
+
+const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
+
 /// Opens a file for callers that must not wait: fails where its name would have to
 /// be looked up on the disk (`openat2(2)`, `RESOLVE_CACHED`; Linux 5.12).
 pub(super) fn open_now(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    Ok(openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED)?.into())
+    Ok(openat2(CWD, path, FLAGS, Mode::empty(), ResolveFlags::CACHED)?.into())
 }
 
 fn slice(bytes: &Bytes, offset: u64, length: usize) -> io::Result<&[u8]> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::blob::ReadNow;
-use super::{Blob, Object, RecordKey, RecordKind, Storage};
+use super::{Blob, Object, RecordKey, RecordKind, Removal, Storage};
 use crate::oci::Digest;
 
 /// Operations at a time.
@@ -165,11 +165,12 @@ async fn what_was_used_is_not_removed(storage: &dyn Storage) {
     storage.write_record(&record, b"removed").await.unwrap();
     for object in [Object::Blob(digest), Object::Record(record.clone())] {
         let now = SystemTime::now();
-        assert!(!storage.remove(&object, now - Duration::from_mins(1)).await.unwrap());
+        let minute = Duration::from_mins(1);
+        assert_eq!(storage.remove(&object, now - minute).await.unwrap(), Removal::Used);
         assert!(storage.touch(&object).await.unwrap());
-        assert!(storage.remove(&object, now + Duration::from_mins(1)).await.unwrap());
+        assert_eq!(storage.remove(&object, now + minute).await.unwrap(), Removal::Removed);
         assert!(!storage.touch(&object).await.unwrap());
-        assert!(storage.remove(&object, now).await.unwrap(), "it is gone");
+        assert_eq!(storage.remove(&object, now).await.unwrap(), Removal::Absent);
     }
     assert!(storage.open_blob(&digest).await.unwrap().is_none());
     assert!(storage.read_record(&record).await.unwrap().is_none());

@@ -19,10 +19,11 @@ use tempfile::NamedTempFile;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::blob::{BlobSink, append_by_reading, append_in_kernel, open_now};
+use super::blob::{BlobSink, append_by_reading, append_in_kernel, open, open_now};
 use super::verified::{Stamp, Verified};
 use super::{
-    Blob, BlobWriter, Object, ReadNow, RecordKey, RecordKind, Storage, StorageError, Stored,
+    Blob, BlobWriter, Object, ReadNow, RecordKey, RecordKind, Removal, Storage, StorageError,
+    Stored,
 };
 use crate::oci::Digest;
 use temporary::{create_temporary, persist, remove_abandoned, rename};
@@ -102,11 +103,16 @@ impl Shared {
     /// Opens a blob and says whether it is known to be what its name says.
     fn open(&self, digest: &Digest) -> Result<Option<Opened>, StorageError> {
         let path = self.blob_path(digest);
-        let file = match File::open(&path) {
+        let file = match open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(StorageError::io("open", path)(error)),
         };
+        if !file.metadata().map_err(StorageError::io("inspect", &path))?.is_file() {
+            tracing::error!(path = %path.display(), "removing what is no file, but has a blob's name");
+            let removed = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
+            return removed.map(|()| None).map_err(StorageError::io("remove", path));
+        }
         self.inspect(digest, file).map(Some).map_err(StorageError::io("inspect", path))
     }
 
@@ -118,7 +124,11 @@ impl Shared {
     }
 
     fn inspect(&self, digest: &Digest, file: File) -> io::Result<Opened> {
-        let stamp = Stamp::of(&file.metadata()?);
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let stamp = Stamp::of(&metadata);
         let verified = self.verified.contains(digest, stamp);
         Ok(Opened { file, stamp, verified })
     }
@@ -251,7 +261,7 @@ impl Storage for Filesystem {
         &self,
         object: &Object,
         not_used_since: SystemTime,
-    ) -> Result<bool, StorageError> {
+    ) -> Result<Removal, StorageError> {
         let (shared, object) = (Arc::clone(&self.shared), object.clone());
         blocking(move || shared.remove(&object, not_used_since)).await
     }

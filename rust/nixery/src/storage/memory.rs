@@ -8,7 +8,9 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Blob, BlobSink, BlobWriter, Object, RecordKey, Storage, StorageError, Stored};
+use super::{
+    Blob, BlobSink, BlobWriter, Object, RecordKey, Removal, Storage, StorageError, Stored,
+};
 use crate::oci::Digest;
 
 /// A storage that ends with the process.
@@ -101,17 +103,20 @@ impl Storage for Memory {
         &self,
         object: &Object,
         not_used_since: SystemTime,
-    ) -> Result<bool, StorageError> {
+    ) -> Result<Removal, StorageError> {
         let mut content = self.lock();
         if content.used.get(object).is_some_and(|used| *used > not_used_since) {
-            return Ok(false);
+            return Ok(Removal::Used);
+        }
+        if !content.has(object) {
+            return Ok(Removal::Absent);
         }
         match object {
             Object::Blob(digest) => drop(content.blobs.remove(digest)),
             Object::Record(key) => drop(content.records.remove(key)),
         }
         content.used.remove(object);
-        Ok(true)
+        Ok(Removal::Removed)
     }
 
     fn create_blob(&self) -> Result<Box<dyn BlobWriter>, StorageError> {

@@ -61,13 +61,12 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     async fn list(&self) -> Result<Vec<Stored>, StorageError>;
 
     /// Removes something, unless it was written or marked as used after
-    /// `not_used_since`, also in the very moment of its removal. Whether it is gone,
-    /// by whomever.
+    /// `not_used_since`, also in the very moment of its removal.
     async fn remove(
         &self,
         object: &Object,
         not_used_since: SystemTime,
-    ) -> Result<bool, StorageError>;
+    ) -> Result<Removal, StorageError>;
 
     /// Starts a blob whose digest is known only at its end. The writer is for
     /// a thread that may block; dropped before `commit`, it leaves nothing.
@@ -85,6 +84,18 @@ pub enum Object {
     Blob(Digest),
     /// A record.
     Record(RecordKey),
+}
+
+/// What a removal came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It is gone.
+    Removed,
+    /// It was used, and stays.
+    Used,
+    /// It wasn't there; perhaps only for a moment, in which somebody else looks whether
+    /// it was used.
+    Absent,
 }
 
 /// Something that is stored.

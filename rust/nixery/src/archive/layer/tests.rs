@@ -304,6 +304,14 @@ fn members_that_are_not_what_they_were_are_refused() {
     let shifted = PathMembers { offset: good.offset + 1, ..good.clone() };
     let fewer = PathMembers { members: good.members[1..].to_vec(), ..good.clone() };
     let longer = PathMembers { uncompressed: good.uncompressed + 512, ..good.clone() };
+    let none = PathMembers { members: Vec::new(), uncompressed: 0, ..good.clone() };
+    let [first, second, rest @ ..] = &good.members[..] else { panic!("too few members") };
+    let two_in_one = PathMembers {
+        members: [&[first + second][..], rest].concat(),
+        uncompressed: good.uncompressed - BLOCK_SIZE as u64,
+        ..good.clone()
+    };
+    let other = PathMembers { path: store.path("other"), ..good.clone() };
     let absurd = PathMembers { members: vec![u32::MAX], ..good.clone() };
     for (members, blob) in [
         (good.clone(), turn_bit(0)),
@@ -312,12 +320,26 @@ fn members_that_are_not_what_they_were_are_refused() {
         (shifted, blob(layer.clone())),
         (fewer, blob(layer.clone())),
         (longer, blob(layer.clone())),
+        (none, blob(layer.clone())),
+        (two_in_one, blob(layer.clone())),
+        (other, blob(layer.clone())),
         (absurd, blob(layer.clone())),
     ] {
+        let wanted = members.path.clone();
         let result = assembled(&pool, vec![PathSource::Layer { members, blob }]);
         let Err(PackError::Damaged { path, .. }) = result else { panic!("{result:?}") };
-        assert_eq!(path, paths[0]);
+        assert_eq!(path, wanted);
     }
     let source = PathSource::Layer { members: good, blob: blob(layer.clone()) };
     assert!(assembled(&pool, vec![source]).unwrap().1 == layer);
+}
+
+/// Names of store paths can be longer than the archive's field for names.
+#[test]
+fn paths_with_long_names_are_copied_too() {
+    let store = Store::new();
+    let (pool, long) = (pool(1), "long".repeat(40));
+    let paths = vec![store.add(&long, &[("file", "content")])];
+    let expected = pack(&pool, &paths);
+    assert!(assembled(&pool, stored(&pool, &[paths])).unwrap() == expected);
 }

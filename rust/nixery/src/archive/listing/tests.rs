@@ -93,3 +93,13 @@ fn numbers_that_lead_nowhere_are_empty_directories() {
     assert!(listing.contains("bin") && !listing.contains("bin/x"));
     assert!(listing.contains("lib/lib/bin"));
 }
+
+/// Records are files that anything may have written.
+#[test]
+fn names_that_lead_elsewhere_are_refused() {
+    for name in ["", ".", "..", "a/b", "%2e%2e", "a%2Fb", "a%00"] {
+        let json = format!("[[[{name:?}, null]]]");
+        assert!(serde_json::from_str::<Listing>(&json).is_err(), "{name:?}");
+    }
+    assert!(serde_json::from_str::<Listing>(r#"[[["...", null], ["a%25", null]]]"#).is_ok());
+}

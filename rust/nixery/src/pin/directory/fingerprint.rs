@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::LookError;
 use crate::oci::Digest;
+use crate::source::Fingerprint;
 
 /// The most files and directories that are looked at; nixpkgs has 50,000.
 pub(super) const MAX_ENTRIES: usize = 200_000;
@@ -34,14 +35,17 @@ const COARSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(super) struct Hashes(Mutex<HashMap<PathBuf, (Stamp, Digest)>>);
 
+/// Seconds and nanoseconds since 1970.
+type Time = (i64, i64);
+
 /// What changes when a file's content changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,
     inode: u64,
     size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
+    modified: Time,
+    changed: Time,
 }
 
 impl Stamp {
@@ -66,8 +70,10 @@ impl Stamp {
 
 impl Hashes {
     /// The fingerprint of a directory. May wait for the disk.
-    pub(super) fn fingerprint(&self, directory: &Path) -> Result<Digest, LookError> {
-        let known = std::mem::take(&mut *self.lock());
+    pub(super) fn fingerprint(&self, directory: &Path) -> Result<Fingerprint, LookError> {
+        // One look at a time: another one finds then what this one has read.
+        let mut hashes = self.lock();
+        let known = std::mem::take(&mut *hashes);
         let mut look = Look {
             root: directory,
             known,
@@ -76,11 +82,14 @@ impl Hashes {
             hasher: Sha256::new(),
             entries: 0,
             bytes: 0,
+            changed: (0, 0),
         };
         let result = look.directory(directory);
-        *self.lock() = look.seen;
+        *hashes = look.seen;
         result?;
-        Ok(Digest::from_bytes(look.hasher.finalize().into()))
+        let digest = Digest::from_bytes(look.hasher.finalize().into());
+        let (seconds, nanoseconds) = look.changed;
+        Ok(Fingerprint { content: digest.hex(), changed: format!("{seconds}.{nanoseconds:09}") })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, (Stamp, Digest)>> {
@@ -99,6 +108,8 @@ struct Look<'a> {
     hasher: Sha256,
     entries: usize,
     bytes: u64,
+    /// The newest change of anything.
+    changed: Time,
 }
 
 impl Look<'_> {
@@ -119,6 +130,7 @@ impl Look<'_> {
             let path = entry.path();
             let fail = |source| LookError::Read { path: path.clone(), source };
             let metadata = fs::symlink_metadata(&path).map_err(fail)?;
+            self.changed = self.changed.max((metadata.ctime(), metadata.ctime_nsec()));
             if metadata.is_dir() {
                 self.field(b"directory", name.as_bytes());
                 self.directory(&path)?;
@@ -140,7 +152,9 @@ impl Look<'_> {
     /// What a link leads to counts too, unless it is in the directory anyway.
     fn follow(&mut self, link: &Path) -> Result<(), LookError> {
         let Ok(target) = fs::canonicalize(link) else { return Ok(()) };
-        if target.starts_with(self.root) {
+        if let Ok(inside) = target.strip_prefix(self.root) {
+            // Perhaps by a way that leads through the outside.
+            self.field(b"inside", inside.as_os_str().as_bytes());
             return Ok(());
         }
         self.field(b"at", target.as_os_str().as_bytes());
@@ -206,8 +220,8 @@ mod tests {
         base
     }
 
-    fn fingerprint(tree: &TempDir) -> Digest {
-        Hashes::default().fingerprint(tree.path()).unwrap()
+    fn fingerprint(tree: &TempDir) -> String {
+        Hashes::default().fingerprint(tree.path()).unwrap().content
     }
 
     #[test]
@@ -245,11 +259,14 @@ mod tests {
         for (number, change) in changes.into_iter().enumerate() {
             // Also for one who has seen the tree before.
             let (tree, hashes) = (tree(), Hashes::default());
-            assert_eq!(hashes.fingerprint(tree.path()).unwrap(), before);
+            let seen = hashes.fingerprint(tree.path()).unwrap();
+            assert_eq!(seen.content, before);
+            std::thread::sleep(COARSE / 5);
             change(tree.path());
             let after = hashes.fingerprint(tree.path()).unwrap();
-            assert_ne!(after, before, "change {number}");
-            assert_eq!(after, fingerprint(&tree), "change {number}");
+            assert_ne!(after.content, before, "change {number}");
+            assert_eq!(after.content, fingerprint(&tree), "change {number}");
+            assert!(number == 3 || number == 4 || after.changed > seen.changed, "change {number}");
         }
     }
 
@@ -263,19 +280,40 @@ mod tests {
         let before = fingerprint(&tree);
         assert_eq!(fingerprint(&tree), before);
         fs::write(outside.path().join("sub/one"), "2").unwrap();
+        let after = fingerprint(&tree);
+        assert_ne!(after, before);
+        // A way back in that leads through the outside.
+        symlink(tree.path().join("default.nix"), outside.path().join("back")).unwrap();
+        symlink(outside.path().join("back"), tree.path().join("back")).unwrap();
+        let before = fingerprint(&tree);
+        fs::remove_file(outside.path().join("back")).unwrap();
+        symlink(tree.path().join("sub/one"), outside.path().join("back")).unwrap();
         assert_ne!(fingerprint(&tree), before);
+    }
+
+    #[test]
+    fn what_is_too_large_is_so_each_time() {
+        let (tree, hashes) = (tree(), Hashes::default());
+        for name in ["one", "two"] {
+            let file = File::create(tree.path().join(name)).unwrap();
+            file.set_len(MAX_BYTES / 2 + 1).unwrap();
+        }
+        for _ in 0..2 {
+            let result = hashes.fingerprint(tree.path());
+            assert!(matches!(result, Err(LookError::TooLarge)), "{result:?}");
+        }
     }
 
     #[test]
     fn contents_are_read_only_once() {
         let (tree, hashes) = (tree(), Hashes::default());
         std::thread::sleep(2 * COARSE);
-        let before = hashes.fingerprint(tree.path()).unwrap();
+        let before = hashes.fingerprint(tree.path()).unwrap().content;
         assert_eq!(hashes.lock().len(), 2);
         // A wrong hash that is remembered shows that the file isn't read again.
         for (_, digest) in hashes.lock().values_mut() {
             *digest = Digest::of(b"wrong");
         }
-        assert_ne!(hashes.fingerprint(tree.path()).unwrap(), before);
+        assert_ne!(hashes.fingerprint(tree.path()).unwrap().content, before);
     }
 }

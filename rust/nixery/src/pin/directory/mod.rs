@@ -1,5 +1,5 @@
-//! What a directory is at: the store path that it leads to, the commit that it is a
-//! clean work tree of, or a fingerprint of its content.
+//! What a directory is at: the store path that it leads to, or a fingerprint of its
+//! content; and for people, the commit that it is a clean work tree of.
 
 mod fingerprint;
 mod work_tree;
@@ -14,6 +14,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::error::PinError;
+use crate::error_chain::ErrorChain;
 use crate::source::{Snapshot, SourceAt};
 use fingerprint::Hashes;
 
@@ -32,7 +33,7 @@ pub(super) enum LookError {
     /// It is not just a package set.
     #[error(
         "it has more than {} files or {} MiB, which are too much to look through at each pull: a \
-         clean git work tree or a path in the Nix store is not looked through",
+         path in the Nix store, or a git repository as source, is not looked through",
         fingerprint::MAX_ENTRIES,
         fingerprint::MAX_BYTES >> 20
     )]
@@ -62,15 +63,15 @@ impl Directories {
             Some(parent) if !is_directory => parent.to_owned(),
             _ => real,
         };
-        if let Some(commit) = work_tree::clean_commit(&directory, shutdown).await {
-            return Ok(Snapshot::of_directory(path, &commit, Some(commit.clone())));
-        }
+        // A commit doesn't tell what is in a work tree, not even in a clean one: git can
+        // be told to overlook files, and overlooks modes and empty directories.
+        let commit = work_tree::clean_commit(&directory, shutdown).await;
         let hashes = Arc::clone(&self.hashes);
         let fingerprint = spawn_blocking(move || hashes.fingerprint(&directory));
         match fingerprint.await.map_err(|_| PinError::Crashed)? {
-            Ok(digest) => Ok(Snapshot::of_directory(path, &digest.hex(), None)),
+            Ok(found) => Ok(Snapshot::of_directory(path, found, commit)),
             Err(problem) => {
-                let problem = crate::error_chain::ErrorChain(&problem).to_string();
+                let problem = ErrorChain(&problem).to_string();
                 tracing::warn!(
                     path = %path.display(),
                     problem,

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::process::Command;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::process::{self, Output};
@@ -12,10 +13,15 @@ use crate::source::is_commit;
 /// How long git may look. One that takes longer than this is no help.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// The commit that `directory` is at, if it is in a git work tree without any change:
-/// no changed, no new and no ignored files, each of which Nix could read.
+/// The commit that `directory` is at, if it is in a git work tree without any change
+/// that git knows of: no changed, no new and no ignored files.
 pub(super) async fn clean_commit(directory: &Path, shutdown: &CancellationToken) -> Option<String> {
-    directory.ancestors().find(|directory| directory.join(".git").exists())?;
+    let below = directory.to_owned();
+    let is_repository =
+        spawn_blocking(move || below.ancestors().any(|directory| directory.join(".git").exists()));
+    if !is_repository.await.unwrap_or(false) || shutdown.is_cancelled() {
+        return None;
+    }
     let status = ["status", "--porcelain", "--untracked-files=normal", "--ignored"];
     // The commit first: one that is made meanwhile leaves the tree clean.
     let commit = git(directory, &["rev-parse", "--verify", "HEAD"], shutdown).await?;
@@ -28,7 +34,7 @@ pub(super) async fn clean_commit(directory: &Path, shutdown: &CancellationToken)
 /// What git prints; `None` where it fails, such as for a directory of another user.
 async fn git(directory: &Path, arguments: &[&str], shutdown: &CancellationToken) -> Option<String> {
     let mut command = Command::new("git");
-    // Nothing that the directory's own configuration names is run, and nothing written.
+    // Nothing is written, and no daemon is started.
     command.arg("-C").arg(directory).args(["-c", "core.fsmonitor=false"]).args(arguments);
     command.env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C");
     let log = |line: &str| tracing::debug!(target: "git", "{line}");

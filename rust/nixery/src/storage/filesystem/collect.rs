@@ -3,28 +3,44 @@
 //! The mark of use of a file is the time of its last write.
 
 use std::fs::{self, File, FileTimes};
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::temporary::unused_name;
+use super::temporary::{create_temporary, rename, unused_name};
 use super::{BLOBS, Shared, Stamp};
 use crate::oci::Digest;
-use crate::storage::{MARK_INTERVAL, Object, RecordKey, RecordKind, StorageError, Stored};
+use crate::storage::blob::open;
+use crate::storage::{MARK_INTERVAL, Object, RecordKey, RecordKind, Removal, StorageError, Stored};
 
 impl Shared {
     pub(super) fn touch(&self, object: &Object) -> Result<bool, StorageError> {
         let path = self.path(object);
         let fail = |error| StorageError::io("mark", &path)(error);
-        let Some(file) = existing(File::open(&path)).map_err(fail)? else { return Ok(false) };
+        let Some(file) = existing(open(&path)).map_err(fail)? else { return Ok(false) };
         let metadata = file.metadata().map_err(fail)?;
         let age = metadata.modified().ok().and_then(|used| used.elapsed().ok());
         if age.is_some_and(|age| age < MARK_INTERVAL) {
             return Ok(true);
         }
-        self.mark(object, &file, Stamp::of(&metadata)).map_err(fail)?;
+        match self.mark(object, &file, Stamp::of(&metadata)) {
+            // Another user's, who shares the storage: only who owns a file can set its time.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return self.write_again(&path);
+            }
+            other => other.map_err(fail)?,
+        }
         // Garbage collection may have taken it away between the first look and now.
         Ok(existing(fs::symlink_metadata(&path)).map_err(fail)?.is_some())
+    }
+
+    /// Puts a copy in the place of a file, which is small, and so marks it.
+    fn write_again(&self, path: &Path) -> Result<bool, StorageError> {
+        let fail = |error| StorageError::io("mark", path)(error);
+        let Some(content) = existing(fs::read(path)).map_err(fail)? else { return Ok(false) };
+        let mut file = create_temporary(path.parent().unwrap_or(&self.root))?;
+        file.write_all(&content).map_err(fail)?;
+        rename(file, path).map(|_| true)
     }
 
     /// Sets the mark of an open file to now. What it is known to hash to stays known.
@@ -43,14 +59,17 @@ impl Shared {
     pub(super) fn renew(&self, digest: &Digest, new: &File) -> Result<bool, StorageError> {
         let path = self.blob_path(digest);
         let fail = |error| StorageError::io("inspect", &path)(error);
-        let Some(old) = existing(File::open(&path)).map_err(fail)? else { return Ok(false) };
+        let Some(old) = existing(open(&path)).map_err(fail)? else { return Ok(false) };
         let stamp = Stamp::of(&old.metadata().map_err(fail)?);
         if stamp.size() != new.metadata().map_err(fail)?.len()
             || !self.verified.contains(digest, stamp)
         {
             return Ok(false);
         }
-        self.mark(&Object::Blob(*digest), &old, stamp).map_err(fail)?;
+        if self.mark(&Object::Blob(*digest), &old, stamp).is_err() {
+            // Another user's: replaced by one of this.
+            return Ok(false);
+        }
         Ok(existing(fs::symlink_metadata(&path)).map_err(fail)?.is_some())
     }
 
@@ -92,31 +111,35 @@ impl Shared {
         &self,
         object: &Object,
         not_used_since: SystemTime,
-    ) -> Result<bool, StorageError> {
+    ) -> Result<Removal, StorageError> {
         let path = self.path(object);
-        if !may_be_removed(&path, not_used_since)? {
-            return Ok(false);
+        match is_used(&path, not_used_since)? {
+            None => return Ok(Removal::Absent),
+            Some(true) => return Ok(Removal::Used),
+            Some(false) => {}
         }
-        let aside = unused_name(path.parent().unwrap_or(&path))?;
+        let aside = unused_name(path.parent().unwrap_or(&path));
         let fail = |error| StorageError::io("remove", &path)(error);
         if existing(fs::rename(&path, &aside)).map_err(fail)?.is_none() {
-            return Ok(true);
+            return Ok(Removal::Absent);
         }
-        if may_be_removed(&aside, not_used_since)? {
-            fs::remove_file(&aside).map_err(fail)?;
-            return Ok(true);
+        if is_used(&aside, not_used_since)? == Some(true) {
+            fs::rename(&aside, &path).map_err(fail)?;
+            return Ok(Removal::Used);
         }
-        aside.persist(&path).map_err(|error| fail(error.error))?;
-        Ok(false)
+        // A server that starts now may take it for abandoned, and remove it as well.
+        existing(fs::remove_file(&aside)).map_err(fail)?;
+        Ok(Removal::Removed)
     }
 }
 
-fn may_be_removed(path: &Path, not_used_since: SystemTime) -> Result<bool, StorageError> {
+/// Whether a file was used after `not_used_since`; `None` if it isn't there.
+fn is_used(path: &Path, not_used_since: SystemTime) -> Result<Option<bool>, StorageError> {
     let fail = |error| StorageError::io("inspect", path)(error);
     let Some(metadata) = existing(fs::symlink_metadata(path)).map_err(fail)? else {
-        return Ok(true);
+        return Ok(None);
     };
-    Ok(metadata.modified().map_err(fail)? <= not_used_since)
+    Ok(Some(metadata.modified().map_err(fail)? > not_used_since))
 }
 
 /// `None` for what is not there.

@@ -4,10 +4,11 @@ use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::NamedTempFile;
 
 use crate::storage::StorageError;
 
@@ -75,9 +76,14 @@ pub(super) fn remove_abandoned(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A name that nobody has in `directory`, and that is cleaned up if it is left.
-pub(super) fn unused_name(directory: &Path) -> Result<TempPath, StorageError> {
-    Ok(create_temporary(directory)?.into_temp_path())
+/// A name that nobody has in `directory`, and that is cleaned up if it is left. Nothing
+/// is written, as the disk may be full.
+pub(super) fn unused_name(directory: &Path) -> PathBuf {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    // Processes on other machines may have the same number.
+    directory.join(format!("{TEMPORARY}{process}-{number}-{}", time.as_nanos()))
 }
 
 fn is_temporary(name: &OsStr) -> bool {

@@ -117,3 +117,61 @@ async fn a_full_disk_is_told_from_other_failures() {
     let error = full.write_all(b"x").map_err(StorageError::io("write", "p")).unwrap_err();
     assert!(matches!(error, StorageError::Full { .. }), "{error:?}");
 }
+
+/// Garbage collection on two machines, and somebody who uses what they would remove.
+#[test]
+fn what_is_marked_in_the_moment_of_its_removal_stays() {
+    let (directory, storage) = storage();
+    let key = RecordKey { kind: RecordKind::Build, key: Digest::of(b"record") };
+    let path = storage.record_path(&key);
+    let object = Object::Record(key);
+    let (mut kept, mut removed) = (0, 0);
+    for round in 0..2000 {
+        fs::write(&path, b"record").unwrap();
+        let old = SystemTime::now() - Duration::from_hours(2);
+        File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
+        let before = SystemTime::now() - Duration::from_hours(1);
+        let start = std::sync::Barrier::new(3);
+        let (marked, removals) = std::thread::scope(|scope| {
+            let remove = || {
+                start.wait();
+                storage.shared.remove(&object, before).unwrap()
+            };
+            let removers = [scope.spawn(remove), scope.spawn(remove)];
+            start.wait();
+            // Somewhere in the middle of what the others do.
+            for _ in 0..(round % 50) * 20 {
+                std::hint::spin_loop();
+            }
+            let marked = storage.shared.touch(&object).unwrap();
+            (marked, removers.map(|remover| remover.join().unwrap()))
+        });
+        let gone = removals.contains(&Removal::Removed);
+        assert_eq!(path.exists(), !gone, "{removals:?}");
+        assert!(!(marked && gone), "who was told that it is there relies on it");
+        kept += u32::from(!gone);
+        removed += u32::from(gone);
+    }
+    println!("{kept} kept, {removed} removed");
+    assert!(kept > 0 && removed > 0, "{kept} kept, {removed} removed: nothing was tried");
+    drop(directory);
+}
+
+#[tokio::test]
+async fn what_is_no_file_is_no_blob() {
+    let (directory, storage) = storage();
+    let digest = storage.put_blob(b"content").await.unwrap();
+    let path = directory.path().join(BLOBS).join(digest.hex());
+    let pipe = |path: &Path| {
+        let mkfifo = std::process::Command::new("mkfifo").arg(path).status().unwrap();
+        assert!(mkfifo.success());
+    };
+    let others: [&dyn Fn(&Path); 2] = [&pipe, &|path| fs::create_dir(path).unwrap()];
+    for make in others {
+        fs::remove_file(&path).unwrap();
+        make(&path);
+        assert!(storage.open_blob(&digest).await.unwrap().is_none());
+        storage.put_blob(b"content").await.unwrap();
+        assert!(storage.open_blob(&digest).await.unwrap().is_some());
+    }
+}
