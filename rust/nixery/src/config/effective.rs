@@ -14,10 +14,10 @@ use super::raw::Raw;
 use super::{
     CacheConfig, Config, ConfigError, DEFAULT_MAX_LAYERS, Environment, GcConfig, ImageConfig,
     LogConfig, LogFormat, NixConfig, PackingConfig, ServerConfig, SourceConfig, StorageConfig,
+    sources,
 };
 use crate::pin::TRUSTED;
 use crate::platform::Platform;
-use crate::source::{NamePattern, Nixpkgs, Source, TagRules};
 
 /// Longest time that can be set, a year: more is a mistake in the unit.
 const MAX_SECONDS: u64 = 365 * 24 * 3600;
@@ -51,12 +51,8 @@ pub(super) fn check(
                 .unwrap_or_default(),
         },
         source: SourceConfig {
-            source: {
-                let source = source(raw, layers)?;
-                check_applicable(&raw.source, &source, layers)?;
-                source
-            },
-            tags: tag_rules(raw, layers)?,
+            source: sources::source(&raw.source, layers)?,
+            tags: sources::tag_rules(&raw.source, layers)?,
             refresh: seconds("source.refresh", raw.source.refresh, 300, 0)?.max(TRUSTED),
             fingerprint: raw.source.fingerprint.unwrap_or(true),
         },
@@ -122,136 +118,6 @@ fn parsed<T: std::str::FromStr<Err: Display>>(
         .map_err(|error: T::Err| layers.invalid(key, format!("found {text:?}: {error}")))
 }
 
-fn source(raw: &Raw, layers: &Layers) -> Result<Source, ConfigError> {
-    let raw = &raw.source;
-    let set = [
-        ("source.channel", raw.channel.as_deref()),
-        ("source.repo", raw.repo.as_deref()),
-        ("source.path", raw.path.as_deref()),
-    ];
-    let set: Vec<(&str, &str)> =
-        set.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
-    match set[..] {
-        [] => Err(ConfigError::NoSource),
-        [(key, value)] => match key {
-            "source.channel" => {
-                let channel = channel(layers, value)?;
-                Ok(Source::Channel { channel, nixpkgs: nixpkgs(raw, layers)? })
-            }
-            "source.repo" => {
-                git_url(layers, key, value)?;
-                Ok(Source::Repository(value.to_owned()))
-            }
-            _ => Ok(Source::Path(absolute(layers, key, value)?)),
-        },
-        _ => {
-            let origins = set.iter().map(|(key, _)| layers.origin(key)).collect();
-            Err(ConfigError::ManySources { origins })
-        }
-    }
-}
-
-/// The name becomes a part of a URL, so it may have only what branches of
-/// nixpkgs have.
-fn channel(layers: &Layers, name: &str) -> Result<String, ConfigError> {
-    let ok = name.bytes().all(|c| c.is_ascii_alphanumeric() || b"-._".contains(&c))
-        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && !name.contains("..");
-    if ok {
-        return Ok(name.to_owned());
-    }
-    let problem = format!(
-        "found {name:?}, expected a branch of nixpkgs such as nixos-unstable, or a full commit"
-    );
-    Err(layers.invalid("source.channel", problem))
-}
-
-/// Where nixpkgs comes from, if not from GitHub.
-fn nixpkgs(raw: &super::raw::Source, layers: &Layers) -> Result<Nixpkgs, ConfigError> {
-    if let Some(url) = &raw.nixpkgs_repository {
-        git_url(layers, "source.nixpkgs_repository", url)?;
-    }
-    if let Some(url) = &raw.nixpkgs_archive {
-        http_or_file_url(layers, "source.nixpkgs_archive", url)?;
-        if url.contains(['?', '#']) {
-            let problem =
-                format!("found {url:?}, expected a URL to which /COMMIT.tar.gz can be added");
-            return Err(layers.invalid("source.nixpkgs_archive", problem));
-        }
-    }
-    Ok(Nixpkgs { repository: raw.nixpkgs_repository.clone(), archive: raw.nixpkgs_archive.clone() })
-}
-
-/// A URL, an absolute path, or `host:path`. What is relative would mean something else
-/// to each program that is run.
-fn git_url(layers: &Layers, key: &str, url: &str) -> Result<(), ConfigError> {
-    let host = url.split('/').next().unwrap_or_default();
-    let is_remote = host.contains(':') && !host.starts_with(['-', ':']);
-    if url.starts_with('/') || is_remote {
-        return Ok(());
-    }
-    let problem = format!(
-        "found {url:?}, expected the URL of a git repository, such as https://example.org/packages, \
-         git@example.org:packages or an absolute path"
-    );
-    Err(layers.invalid(key, problem))
-}
-
-/// Settings that say nothing of this kind of source were meant to: most of them limit
-/// what clients may choose.
-fn check_applicable(
-    raw: &super::raw::Source,
-    source: &Source,
-    layers: &Layers,
-) -> Result<(), ConfigError> {
-    const NIXPKGS: &str = "nixpkgs (source.channel)";
-    const REPOSITORY: &str = "a git repository (source.repo)";
-    const PATH: &str = "a directory (source.path)";
-    let kind = match source {
-        Source::Channel { .. } => NIXPKGS,
-        Source::Repository(_) => REPOSITORY,
-        Source::Path(_) => PATH,
-    };
-    let settings: [(&str, bool, &[&str]); 6] = [
-        ("source.channels", raw.channels.is_some(), &[NIXPKGS]),
-        ("source.nixpkgs_repository", raw.nixpkgs_repository.is_some(), &[NIXPKGS]),
-        ("source.nixpkgs_archive", raw.nixpkgs_archive.is_some(), &[NIXPKGS]),
-        ("source.references", raw.references.is_some(), &[REPOSITORY]),
-        ("source.allow_commits", raw.allow_commits.is_some(), &[NIXPKGS, REPOSITORY]),
-        ("source.fingerprint", raw.fingerprint.is_some(), &[PATH]),
-    ];
-    for (key, is_set, kinds) in settings {
-        if is_set && !kinds.contains(&kind) {
-            let problem = format!(
-                "it is for {}, and packages come from {kind}: remove it",
-                kinds.join(" or ")
-            );
-            return Err(layers.invalid(key, problem));
-        }
-    }
-    Ok(())
-}
-
-fn tag_rules(raw: &Raw, layers: &Layers) -> Result<TagRules, ConfigError> {
-    let patterns = |key: &str, texts: &[String]| {
-        let parse = |text: &String| text.parse::<NamePattern>();
-        let parsed: Result<Vec<_>, _> = texts.iter().map(parse).collect();
-        parsed.map_err(|error| layers.invalid(key, error.to_string()))
-    };
-    let usual = TagRules::default();
-    Ok(TagRules {
-        channels: match &raw.source.channels {
-            None => usual.channels,
-            Some(texts) => patterns("source.channels", texts)?,
-        },
-        references: match &raw.source.references {
-            None => usual.references,
-            Some(texts) => Some(patterns("source.references", texts)?),
-        },
-        allow_commits: raw.source.allow_commits,
-    })
-}
-
 fn storage(
     raw: &Raw,
     layers: &Layers,
@@ -277,7 +143,7 @@ fn popularity_url(raw: &Raw, layers: &Layers) -> Result<Option<String>, ConfigEr
     Ok(Some(url.clone()))
 }
 
-fn http_or_file_url(layers: &Layers, key: &str, url: &str) -> Result<(), ConfigError> {
+pub(super) fn http_or_file_url(layers: &Layers, key: &str, url: &str) -> Result<(), ConfigError> {
     if ["http://", "https://", "file:///"].iter().any(|scheme| url.starts_with(scheme)) {
         return Ok(());
     }
@@ -299,7 +165,7 @@ fn log_filter(raw: &Raw, layers: &Layers) -> Result<String, ConfigError> {
     }
 }
 
-fn absolute(layers: &Layers, key: &str, path: &str) -> Result<PathBuf, ConfigError> {
+pub(super) fn absolute(layers: &Layers, key: &str, path: &str) -> Result<PathBuf, ConfigError> {
     if Path::new(path).is_absolute() {
         return Ok(path.into());
     }

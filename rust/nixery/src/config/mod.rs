@@ -7,6 +7,7 @@ mod origin;
 mod printed;
 mod raw;
 pub mod settings;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
