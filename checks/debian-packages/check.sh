@@ -145,6 +145,8 @@ closed_run() { # ATTRIBUTES LINE
     for unit; do
       mkdir -p "$root$unit"
       mount --bind "$unit" "$root$unit"
+      # As root, Python would keep what it compiles in the store.
+      mount -o remount,bind,ro "$root$unit"
     done
     [ -z "$shell" ] || { mkdir "$root/bin"; ln -s "$shell" "$root/bin/sh"; }
     chroot=$(command -v chroot || echo /usr/sbin/chroot)
