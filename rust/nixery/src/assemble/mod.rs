@@ -149,14 +149,18 @@ impl Assembler {
         let failed = |error| Failure::logged(name.as_str(), error);
         let pin = self.0.pins.pin(source.clone()).await.map_err(|error| failed(error.into()))?;
         let answer = self.of_pin(name, spec.clone(), pin.clone()).await;
-        // A branch that was forced elsewhere leaves nothing where it was.
-        if let Err(failure) = &answer
-            && matches!(failure.error(), AssembleError::Nix(NixError::SourceNotFound { .. }))
-            && let Some(pin) = self.0.pins.ask_again(&source, &pin.snapshot).await
-        {
-            return self.of_pin(name, spec, pin).await;
+        let other = match answer.as_ref().map_err(Failure::error) {
+            // A branch that was forced elsewhere leaves nothing where it was.
+            Err(AssembleError::Nix(NixError::SourceNotFound { .. })) => {
+                self.0.pins.ask_again(&source, &pin.snapshot).await.or_else(|| pin.back())
+            }
+            Err(AssembleError::Nix(NixError::SourceUnavailable { .. })) => pin.back(),
+            _ => None,
+        };
+        match other {
+            Some(other) => self.of_pin(name, spec, other).await.or(answer),
+            None => answer,
         }
-        answer
     }
 
     async fn of_pin(&self, name: &ImageName, spec: ImageSpec, pin: Pin) -> Result<Answer, Failure> {

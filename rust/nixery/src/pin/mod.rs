@@ -41,8 +41,27 @@ const IDLE: Duration = Duration::from_hours(1);
 pub struct Pin {
     /// The package set.
     pub snapshot: Snapshot,
+    /// What it was before it moved last, as far as this process knows.
+    pub previous: Option<Snapshot>,
     /// That nobody could be asked lately, for people.
     pub warning: Option<Arc<str>>,
+}
+
+impl Pin {
+    fn new(snapshot: Snapshot) -> Self {
+        Self { snapshot, previous: None, warning: None }
+    }
+
+    /// What the source was before, to be used because what it is now can't be fetched.
+    pub fn back(&self) -> Option<Self> {
+        let snapshot = self.previous.clone()?;
+        let (now, before) = (self.snapshot.revision()?, snapshot.revision()?);
+        let warning = format!(
+            "commit {now} of the package source can't be fetched: this is of commit {before}, \
+             where it was before"
+        );
+        Some(Self { warning: Some(warning.into()), ..Self::new(snapshot) })
+    }
 }
 
 /// Knows what sources are at.
@@ -89,7 +108,7 @@ impl Pins {
     /// What `source` is at. Waits for nobody if that is known.
     pub async fn pin(&self, source: SourceAt) -> Result<Pin, PinError> {
         if let Some(snapshot) = Snapshot::of_fixed(&source) {
-            return Ok(Pin { snapshot, warning: None });
+            return Ok(Pin::new(snapshot));
         }
         let lifetime = match source {
             // Read anew each time; that takes no longer than to look whether it changed.
@@ -117,7 +136,7 @@ impl Pins {
         if snapshot == *known {
             return None;
         }
-        let pin = Pin { snapshot, warning: None };
+        let pin = Pin::new(snapshot);
         self.0.known.renew(source, pin.clone());
         Some(pin)
     }
@@ -141,16 +160,16 @@ impl Inner {
     async fn find(self: Arc<Self>, source: SourceAt) -> Result<Pin, PinError> {
         if let SourceAt::Path { path } = &source {
             let snapshot = self.look(path).await?;
-            let pin = Pin { snapshot, warning: None };
+            let pin = Pin::new(snapshot);
             self.known.put(source, pin.clone(), SystemTime::now());
             return Ok(pin);
         }
         let (pin, asked) = match self.saved.get(&source).await {
             Some(saved) if saved.is_fresh(self.refresh) => {
-                (Pin { snapshot: saved.snapshot(&source), warning: None }, saved.asked)
+                (Pin::new(saved.snapshot(&source)), saved.asked)
             }
             saved => match self.ask(&source, Asker::Client).await {
-                Ok(snapshot) => (Pin { snapshot, warning: None }, SystemTime::now()),
+                Ok(snapshot) => (Pin::new(snapshot), SystemTime::now()),
                 Err(error) => match saved {
                     Some(saved) if error.is_silence() => (
                         stale(&source, saved.snapshot(&source), saved.asked, &error, true),
@@ -202,20 +221,23 @@ impl Inner {
                 if known.warning.is_some() {
                     tracing::info!(source = source.shown(), "the package source answers again");
                 }
-                if snapshot != known.snapshot {
+                let mut pin = Pin::new(snapshot);
+                pin.previous = known.previous;
+                if pin.snapshot != known.snapshot {
                     tracing::info!(
                         source = source.shown(),
                         from = known.snapshot.revision(),
-                        to = snapshot.revision(),
+                        to = pin.snapshot.revision(),
                         "the package source has moved"
                     );
+                    pin.previous = Some(known.snapshot);
                 }
-                let pin = Pin { snapshot, warning: None };
                 self.known.update(source, id, pin, SystemTime::now());
             }
             Err(error) if error.is_silence() => {
                 let is_news = known.warning.is_none();
-                let pin = stale(source, known.snapshot, asked, &error, is_news);
+                let mut pin = stale(source, known.snapshot, asked, &error, is_news);
+                pin.previous = known.previous;
                 self.known.update(source, id, pin, asked);
             }
             Err(error @ PinError::NotFound { .. }) => {
@@ -271,7 +293,7 @@ fn stale(
     let warning = format!(
         "the package source does not answer: this is of commit {commit}, where it was {ago} ago"
     );
-    Pin { snapshot, warning: Some(warning.into()) }
+    Pin { warning: Some(warning.into()), ..Pin::new(snapshot) }
 }
 
 #[cfg(test)]

@@ -225,6 +225,30 @@ fn a_branch_is_followed_and_stays_where_it_was_while_nobody_answers() {
     wait_until("the answer", || ask(&server, "trunk").header("warning").is_empty());
 }
 
+/// The mirror has not got the newest commit yet.
+#[test]
+fn while_a_commit_cannot_be_fetched_the_one_before_is_used() {
+    let nixpkgs = Nixpkgs::new();
+    let server = nixpkgs.setup().variable("NIXERY_SOURCE_REFRESH", "5").start();
+    let before = nixpkgs.commit("nixpkgs-unstable").to_owned();
+    assert_eq!(revision(&server, &ask(&server, "latest")), before);
+    nixpkgs.repository.git(&["checkout", "-q", "nixpkgs-unstable"]);
+    let set = fs::read_to_string(nixpkgs.repository.path().join("default.nix")).unwrap();
+    let now = nixpkgs.repository.commit(&format!("{set}# next\n"));
+    wait_until("the move", || server.has_logged("the package source has moved"));
+    let answer = ask(&server, "latest");
+    assert_eq!(revision(&server, &answer), before);
+    let warning = answer.header("warning");
+    assert!(warning.contains(&now) && warning.contains(&before), "{warning}");
+
+    let tarball = nixpkgs.archive.path().join(format!("{now}.tar.gz"));
+    let (prefix, tarball) = (format!("--prefix=nixpkgs-{now}/"), tarball.to_str().unwrap());
+    nixpkgs.repository.git(&["archive", "--format=tar.gz", &prefix, "-o", tarball, &now]);
+    // The failure is the answer for a moment.
+    wait_until("the new commit", || revision(&server, &ask(&server, "latest")) == now);
+    assert_eq!(ask(&server, "latest").header("warning"), "");
+}
+
 /// Clients that HEAD and then GET don't have git asked twice.
 #[test]
 fn a_known_branch_is_not_asked_for_again() {
