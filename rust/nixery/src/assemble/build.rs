@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::task::spawn_blocking;
 
 use super::error::AssembleError;
-use super::packages::Ingredients;
+use super::packages::{Ingredients, package_paths};
 use super::packing::{Content, Plan};
 use super::turn::Turn;
 use super::{Image, ImageRequest, Inner, StoredManifest, environment};
@@ -94,7 +94,7 @@ impl Build<'_> {
     async fn group(&self, ingredients: &Ingredients) -> Result<Vec<Layer>, AssembleError> {
         let (closure, popularity) =
             (Arc::clone(&ingredients.closure), Arc::clone(&self.inner.popularity));
-        let (roots, budget) = (ingredients.package_paths(), self.inner.limits.max_layers);
+        let (roots, budget) = (package_paths(&ingredients.packages), self.inner.limits.max_layers);
         let work = spawn_blocking(move || group(&closure, &roots, &popularity, budget));
         Ok(work.await.map_err(|_| AssembleError::Crashed)??)
     }

@@ -29,15 +29,13 @@ pub(super) struct Ingredients {
     pub(super) are_fixed: bool,
 }
 
-impl Ingredients {
-    /// The store paths of the packages, sorted, each once.
-    pub(super) fn package_paths(&self) -> Vec<StorePath> {
-        let mut paths: Vec<StorePath> =
-            self.packages.iter().map(|record| record.package.path.clone()).collect();
-        paths.sort_unstable();
-        paths.dedup();
-        paths
-    }
+/// The store paths of packages, sorted, each once.
+pub(super) fn package_paths(packages: &[Arc<PackageRecord>]) -> Vec<StorePath> {
+    let mut paths: Vec<StorePath> =
+        packages.iter().map(|record| record.package.path.clone()).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    paths
 }
 
 impl Build<'_> {

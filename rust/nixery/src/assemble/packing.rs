@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::task::spawn_blocking;
 
 use super::error::AssembleError;
+use super::packages::package_paths;
 use crate::archive::rootfs::{self, pack_rootfs};
 use crate::archive::{
     Level, Listing, PackError, Packed, PathMembers, PathSource, Pool, put_together,
@@ -252,7 +253,7 @@ impl Packer {
     /// collection leaves the blob alone until the image is recorded.
     async fn find(&self, key: &RecordKey) -> Result<Option<LayerRecord>, AssembleError> {
         let found = self.records.read_uncounted::<LayerRecord>(key).await?;
-        let Some((record, _)) = found else { return Ok(None) };
+        let Some(record) = found else { return Ok(None) };
         let is_there = self.records.storage().touch(&Object::Record(key.clone())).await?
             && self.records.are_stored([record.blob]).await?;
         if !is_there {
@@ -264,13 +265,7 @@ impl Packer {
     fn key(&self, content: &Content) -> RecordKey {
         match content {
             Content::StorePaths(paths) => layer_key(self.level(), paths),
-            Content::RootFs(packages) => {
-                let mut paths: Vec<StorePath> =
-                    packages.iter().map(|record| record.package.path.clone()).collect();
-                paths.sort_unstable();
-                paths.dedup();
-                rootfs_key(self.level(), &paths)
-            }
+            Content::RootFs(packages) => rootfs_key(self.level(), &package_paths(packages)),
         }
     }
 }

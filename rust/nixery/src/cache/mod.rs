@@ -101,19 +101,16 @@ impl Records {
     ) -> Result<Option<T>, StorageError> {
         let found = self.read_uncounted(key).await?;
         counters::looked_up(CacheLayer::Record(key.kind.directory()), found.is_some());
-        Ok(found.map(|(record, _)| record))
+        Ok(found)
     }
 
-    /// The same for a second look that doesn't count, and with the record's length.
+    /// The same, where the caller counts the lookup, or it is another one of the same.
     pub async fn read_uncounted<T: DeserializeOwned>(
         &self,
         key: &RecordKey,
-    ) -> Result<Option<(T, u64)>, StorageError> {
+    ) -> Result<Option<T>, StorageError> {
         let content = self.0.storage.read_record(key).await?;
-        Ok(content.and_then(|content| {
-            let record = parse(key, &content)?;
-            Some((record, content.len() as u64))
-        }))
+        Ok(content.and_then(|content| parse(key, &content)))
     }
 
     /// The record of a package, from memory where it was read before.
@@ -173,16 +170,13 @@ impl Records {
         record
     }
 
-    /// Stores `record`, and returns how many bytes it is. What it names must be
-    /// stored already.
+    /// Stores `record`. What it names must be stored already.
     pub async fn write<T: Serialize + Sync>(
         &self,
         key: &RecordKey,
         record: &T,
-    ) -> Result<u64, StorageError> {
-        let content = encode(record);
-        self.0.storage.write_record(key, &content).await?;
-        Ok(content.len() as u64)
+    ) -> Result<(), StorageError> {
+        self.0.storage.write_record(key, &encode(record)).await
     }
 
     /// The manifest with this digest; `None` where it is missing, or another blob.

@@ -6,6 +6,8 @@
 
 mod directory;
 mod error;
+#[cfg(test)]
+mod fixture;
 mod memory;
 mod remote;
 
@@ -43,7 +45,7 @@ pub struct Pin {
     pub snapshot: Snapshot,
     /// What it was before it moved last, as far as this process knows.
     pub previous: Option<Snapshot>,
-    /// That nobody could be asked lately, for people.
+    /// Why it may not be the newest, for people.
     pub warning: Option<Arc<str>>,
 }
 

@@ -1,9 +1,9 @@
 use std::fs;
-use std::process::Command;
 use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use super::fixture::git;
 use super::*;
 use crate::source::Nixpkgs;
 
@@ -26,17 +26,7 @@ impl Fixture {
     }
 
     fn git(&self, arguments: &[&str]) -> String {
-        let output = Command::new("git")
-            .arg("-C")
-            .arg(self.repository())
-            .args(["-c", "user.name=T", "-c", "user.email=t@example.org"])
-            .args(arguments)
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        git(&self.repository(), arguments)
     }
 
     fn commit(&self) -> String {

@@ -47,24 +47,11 @@ async fn git(directory: &Path, arguments: &[&str], shutdown: &CancellationToken)
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::process::Command;
 
     use tempfile::TempDir;
 
     use super::*;
-
-    fn run(directory: &Path, arguments: &[&str]) {
-        let git = Command::new("git")
-            .arg("-C")
-            .arg(directory)
-            .args(["-c", "user.name=T", "-c", "user.email=t@example.org"])
-            .args(arguments)
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .output()
-            .unwrap();
-        assert!(git.status.success(), "{git:?}");
-    }
+    use crate::pin::fixture;
 
     #[tokio::test]
     async fn only_a_tree_without_any_change_is_at_a_commit() {
@@ -72,13 +59,13 @@ mod tests {
         let (tree, shutdown) = (base.path(), CancellationToken::new());
         let look = || clean_commit(tree, &shutdown);
         assert_eq!(look().await, None, "no repository");
-        run(tree, &["init", "-q"]);
+        fixture::git(tree, &["init", "-q"]);
         assert_eq!(look().await, None, "no commit");
         fs::create_dir(tree.join("sub")).unwrap();
         fs::write(tree.join("sub/default.nix"), "{ }").unwrap();
         fs::write(tree.join(".gitignore"), "ignored\n").unwrap();
-        run(tree, &["add", "."]);
-        run(tree, &["commit", "-q", "-m", "one"]);
+        fixture::git(tree, &["add", "."]);
+        fixture::git(tree, &["commit", "-q", "-m", "one"]);
         let commit = look().await.unwrap();
         assert!(is_commit(&commit));
         assert_eq!(clean_commit(&tree.join("sub"), &shutdown).await, Some(commit.clone()));
@@ -93,7 +80,7 @@ mod tests {
             }
             assert_eq!(look().await, Some(commit.clone()));
         }
-        run(tree, &["commit", "-q", "--allow-empty", "-m", "two"]);
+        fixture::git(tree, &["commit", "-q", "--allow-empty", "-m", "two"]);
         assert_ne!(look().await, Some(commit));
     }
 }
