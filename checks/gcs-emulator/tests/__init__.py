@@ -1,0 +1,1 @@
+"""Tests of the emulator, over HTTP, started as other tests start it."""
