@@ -23,12 +23,12 @@ fi
 
 # Short, as the paths of sockets may have 107 characters only.
 work=$(mktemp -d /tmp/nixery-clients.XXXXXX)
-server='' dockerd='' containerd='' try='' passed=0 failed=0
+server='' dockerd='' containerd='' emulator='' try='' passed=0 failed=0
 
 # shellcheck disable=SC2317 # called by the trap
 clean_up() {
   trap '' INT TERM HUP
-  for process in $try $dockerd $containerd $server; do end "$process"; done
+  for process in $try $dockerd $containerd $server $emulator; do end "$process"; done
   remove_tree "$work"
 }
 trap clean_up EXIT
@@ -82,7 +82,7 @@ holds() {
 
 # --- Setting up -----------------------------------------------------------------
 
-need nix git jq curl certificates cc docker dockerd podman skopeo buildah containerd ctr runc
+need nix git jq curl certificates cc docker dockerd podman skopeo buildah containerd ctr runc python3 venv
 prepare_packages
 pin_packages
 if [[ -z ${NIXERY-} ]]; then build_server; else nixery=$NIXERY; fi
@@ -237,6 +237,41 @@ done
 check "the command for skopeo works as it is printed" bash -c "cd '$work' && $(grep skopeo "$work/commands")"
 end "$try"
 try=''
+
+# --- With a bucket -----------------------------------------------------------------------------------
+
+end "$server"
+start_gcs_emulator "$work/gcs"
+bucket=$NIXERY_GCS_ENDPOINT/nixery-try
+start_server 2>>"$work/server.log"
+wait_until 60 "$server" server_is_ready "$port" || die "the server didn't start with a bucket: $(tail -n 3 "$work/server.log")"
+docker rmi --force "$registry/shell/git/jq" >/dev/null 2>&1
+
+check "skopeo pulls shell/git/jq through signed URLs" \
+  skopeo copy --src-tls-verify=false "docker://$registry/shell/git/jq" "dir:$work/from-bucket"
+layer=$(jq -r '.layers[0].digest' "$work/from-bucket/manifest.json")
+prints "… which blobs are answered by" "307 $bucket/layers/${layer#*:}?" \
+  curl -s --noproxy '*' -o /dev/null -w '%{http_code} %{redirect_url}\n' "http://$registry/v2/shell/git/jq/blobs/$layer"
+prints "… while the bucket refuses whoever has none" 403 \
+  curl -s --noproxy '*' -o /dev/null -w '%{http_code}\n' "$bucket/layers/${layer#*:}"
+check "docker pulls shell/git/jq through signed URLs" docker pull "$registry/shell/git/jq"
+prints "… and runs it" "git version" docker run --rm --network none "$registry/shell/git/jq" git --version
+check "podman pulls shell/git/jq through signed URLs" "${podman[@]}" pull --tls-verify=false "$registry/shell/git/jq"
+check "ctr pulls shell/git/jq through signed URLs" \
+  "${ctr[@]}" images pull --plain-http "$registry/shell/git/jq:latest"
+
+end "$server"
+export NIXERY_GCS_REDIRECT=false
+start_server 2>>"$work/server.log"
+wait_until 60 "$server" server_is_ready "$port" || die "the server didn't start without redirects: $(tail -n 3 "$work/server.log")"
+docker rmi --force "$registry/shell/git/jq" >/dev/null 2>&1
+prints "without redirects, the server sends blobs itself" 200 \
+  curl -s --noproxy '*' -o /dev/null -w '%{http_code}\n' "http://$registry/v2/shell/git/jq/blobs/$layer"
+check "… skopeo pulls shell/git/jq" \
+  skopeo copy --src-tls-verify=false "docker://$registry/shell/git/jq" "dir:$work/through-server"
+check "… and it is the same image" cmp "$work/from-bucket/manifest.json" "$work/through-server/manifest.json"
+check "… docker pulls shell/git/jq" docker pull "$registry/shell/git/jq"
+prints "… and runs it" "jq-" docker run --rm --network none "$registry/shell/git/jq" jq --version
 
 # ----------------------------------------------------------------------------------------------------
 

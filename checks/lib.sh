@@ -49,6 +49,7 @@ package_of() {
     flock | unshare) echo util-linux ;;
     perl) echo perl-base ;;
     pgrep) echo procps ;;
+    venv) echo python3-venv ;;
     *) echo "$1" ;;
   esac
 }
@@ -60,6 +61,7 @@ lacks() {
   case $1 in
     certificates) has apt-get && [[ ! -e /etc/ssl/certs/ca-certificates.crt ]] ;;
     cc) ! cc -xc -o /dev/null - <<<$'#include <stdio.h>\nint main(void) { return 0; }' >/dev/null 2>&1 ;;
+    venv) ! python3 -c 'import ensurepip, venv' 2>/dev/null ;;
     *) ! has "$1" ;;
   esac
 }
@@ -222,6 +224,25 @@ wait_until() {
     if ! kill -0 "$pid" 2>/dev/null || ((SECONDS > deadline)); then return 1; fi
     sleep 0.2
   done
+}
+
+# start_gcs_emulator DIR: starts an emulator of Cloud Storage whose bucket refuses
+# whoever has no credentials or signature; sets $emulator to its pid, and has servers
+# that are started from now on use it, with an account whose key is in DIR.
+start_gcs_emulator() {
+  need python3 venv
+  mkdir -p "$1"
+  say "starting the emulator of Cloud Storage, from $repository/checks/gcs-emulator"
+  "$repository/checks/gcs-emulator/run" --bucket nixery-try --write-account "$1/account.json" \
+    </dev/null >"$1/url" &
+  emulator=$!
+  # The first time, it is installed.
+  wait_until 300 "$emulator" grep -q http "$1/url" || die "the emulator of Cloud Storage didn't start: see above"
+  export NIXERY_STORAGE_BACKEND=gcs GCS_BUCKET=nixery-try
+  export GOOGLE_APPLICATION_CREDENTIALS=$1/account.json
+  NIXERY_GCS_ENDPOINT=$(<"$1/url")
+  export NIXERY_GCS_ENDPOINT
+  unset GCS_SIGNING_KEY GCS_SIGNING_ACCOUNT NIXERY_GCS_ANONYMOUS
 }
 
 server_is_ready() { curl -fsS --noproxy '*' "http://localhost:$1/readyz"; }

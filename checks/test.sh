@@ -11,6 +11,7 @@
 #   nix            syntax of the Nix files
 #   builder        nix/prepare-image with the Nix that is here
 #   packages       the offline package set, and its programs
+#   gcs-emulator   the emulator of Google Cloud Storage that the others use
 #   clients        docker, podman, skopeo, buildah and containerd; needs root
 #   nix-versions   the builder with newer versions of Nix, which are downloaded;
 #                  only when named, or with --all
@@ -25,7 +26,7 @@ set -uo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-all=(fmt clippy rust scripts nix builder packages clients)
+all=(fmt clippy scripts nix builder packages gcs-emulator rust clients)
 suites=()
 for argument; do
   case $argument in
@@ -52,6 +53,7 @@ suite_rust() { cargo test --workspace --locked --no-fail-fast; }
 suite_builder() { checks/prepare-image.sh; }
 suite_packages() { checks/debian-packages/check.sh "$packages"; }
 suite_nix-versions() { checks/nix-versions.sh; }
+suite_gcs-emulator() { judge "the emulator behaves like the service" checks/gcs-emulator/test.py; }
 suite_clients() { checks/clients.sh; }
 
 # files PATTERN…: the files of the repository, as git knows them.
@@ -127,6 +129,7 @@ if wants clippy || wants rust || wants clients; then programs+=(cc); fi
 if wants rust || wants nix || wants builder || wants packages || wants nix-versions; then programs+=(nix nix-store nix-instantiate); fi
 if wants scripts; then programs+=(shellcheck); fi
 if wants builder || wants nix-versions; then programs+=(python3 pgrep); fi
+if wants gcs-emulator || wants rust; then programs+=(python3 venv openssl); fi
 need "${programs[@]}"
 if wants fmt || wants clippy || wants rust; then need_rust rustfmt clippy; fi
 if wants rust || wants packages; then

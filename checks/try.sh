@@ -2,9 +2,11 @@
 # Tries Nixery: installs what is missing, builds the server, and serves until it
 # is interrupted.
 #
-# Usage: checks/try.sh
-#        checks/try.sh --pull IMAGE [-- COMMAND…]
+# Usage: checks/try.sh [--gcs]
+#        checks/try.sh [--gcs] --pull IMAGE [-- COMMAND…]
 #
+#   --gcs         keep images in a bucket of Google Cloud Storage, which an emulator
+#                 on this machine stands for; clients are sent there by signed URLs
 #   --pull IMAGE  serve, pull IMAGE (such as shell/git/jq) with docker, podman or
 #                 skopeo, run COMMAND in it, and end with its exit status
 #
@@ -14,7 +16,8 @@
 #   NIXERY_CHANNEL, NIXERY_PKGS_REPO, NIXERY_PKGS_PATH, NIXERY_CONFIG
 #                      where packages come from. With none of them, nixpkgs where
 #                      it can be reached, otherwise Debian's packages
-#   STORAGE_PATH       where images are kept: below ~/.local/state/nixery-try
+#   STORAGE_PATH       where images are kept: below ~/.local/state/nixery-try; with
+#                      --gcs, only in the emulator's memory
 #   all other variables of the server
 #
 # On Debian, apt installs what is missing, as root or by sudo; on other systems
@@ -31,10 +34,14 @@ refuse() {
   exit 64
 }
 
-image='' command=()
+image='' command=() gcs=0
 while (($#)); do
   case $1 in
     --help | -h) usage_of "${BASH_SOURCE[0]}"; exit ;;
+    --gcs)
+      gcs=1
+      shift
+      ;;
     --pull)
       [[ -n ${2-} && $2 != -* ]] || refuse "--pull needs the name of an image, such as shell/git"
       image=$2
@@ -51,7 +58,7 @@ while (($#)); do
 done
 [[ -z ${PORT-} || $PORT =~ ^[1-9][0-9]*$ ]] || refuse "PORT is not the number of a port: $PORT"
 
-server='' dockerd='' work='' client='' remove=()
+server='' dockerd='' emulator='' work='' client='' remove=()
 # shellcheck disable=SC2317 # called by the trap
 clean_up() {
   trap '' INT TERM HUP
@@ -59,6 +66,7 @@ clean_up() {
   if [[ -n $client ]]; then end "$client"; fi
   if [[ -n $dockerd ]]; then end "$dockerd"; fi
   if [[ -n $server ]]; then end "$server"; fi
+  if [[ -n $emulator ]]; then end "$emulator"; fi
   if [[ -n $work ]]; then remove_tree "$work"; fi
 }
 trap clean_up EXIT
@@ -224,13 +232,14 @@ if [[ -n $image && -z ${PORT-} ]]; then
   PORT=$(free_port 8080)
   export PORT
 fi
+work=$(mktemp -d "${TMPDIR:-/tmp}/nixery-try.XXXXXX")
+if ((gcs)); then start_gcs_emulator "$work/gcs"; fi
 configuration=$("$nixery" --check-config) || exit
 port=$(sed -n 's/^port = //p' <<<"$configuration")
 if server_is_ready "$port" >/dev/null 2>&1; then
   die "something serves on port $port already; choose another one: PORT=$(free_port) ${0}"
 fi
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/nixery-try.XXXXXX")
 start_server
 wait_until 60 "$server" server_is_ready "$port" || die "the server didn't start: see above"
 

@@ -48,6 +48,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    // Before anything can want to speak TLS. Fails only where there is one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if let Some(graph) = &arguments.layers {
         let report = runtime.block_on(layers(graph))?;

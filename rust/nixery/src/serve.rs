@@ -25,7 +25,7 @@ use crate::http::{Registry, router};
 use crate::nix::{Builder, NixError, Roots};
 use crate::pin::Pins;
 use crate::popularity::{self, LoadError};
-use crate::storage::{Filesystem, Storage, StorageError};
+use crate::storage::{Filesystem, Gcs, SetupError, Storage, StorageError};
 
 /// For how long running responses may go on after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -53,6 +53,9 @@ pub enum ServeError {
     /// The storage can't be used.
     #[error("the storage can't be used; STORAGE_PATH (storage.path) names its directory")]
     Storage(#[from] StorageError),
+    /// The bucket can't be used.
+    #[error("the storage can't be used")]
+    Bucket(#[from] SetupError),
     /// The directory for garbage collector roots can't be used.
     #[error("can't use {path}; NIXERY_NIX_ROOTS (nix.roots) names the directory for Nix's roots")]
     Roots {
@@ -163,13 +166,15 @@ async fn told_to_stop(terminate: &mut Signal, interrupt: &mut Signal) {
 
 /// Removes from the storage what the configuration says isn't needed any more.
 pub async fn collect(config: &Config, dry_run: bool) -> Result<gc::Report, ServeError> {
-    let StorageConfig::Filesystem { path } = &config.storage;
-    if !path.is_dir() {
+    let storage: Arc<dyn Storage> = match &config.storage {
         // Most likely it is another one that is meant, so none is made.
-        return Err(ServeError::NoStorage { path: path.display().to_string() });
-    }
-    // Not checked whether it can be written: the disk may be full.
-    let storage: Arc<dyn Storage> = Arc::new(Filesystem::open(path)?);
+        StorageConfig::Filesystem { path } if !path.is_dir() => {
+            return Err(ServeError::NoStorage { path: path.display().to_string() });
+        }
+        // Not checked whether it can be written: the disk may be full.
+        StorageConfig::Filesystem { path } => Arc::new(Filesystem::open(path)?),
+        StorageConfig::Gcs(options) => Arc::new(Gcs::open(options).await?),
+    };
     Ok(gc::collect(&storage, &limits(config), dry_run).await?)
 }
 
@@ -221,10 +226,19 @@ fn count() -> Result<PrometheusHandle, BuildError> {
 }
 
 async fn open_storage(config: &Config) -> Result<Arc<dyn Storage>, ServeError> {
-    let StorageConfig::Filesystem { path } = &config.storage;
-    let storage: Arc<dyn Storage> = Arc::new(Filesystem::open(path)?);
-    storage.check().await?;
-    Ok(storage)
+    match &config.storage {
+        StorageConfig::Filesystem { path } => {
+            let storage = Filesystem::open(path)?;
+            storage.check().await?;
+            Ok(Arc::new(storage))
+        }
+        StorageConfig::Gcs(options) => {
+            let storage = Gcs::open(options).await?;
+            storage.probe().await?;
+            storage.remove_abandoned().await?;
+            Ok(Arc::new(storage))
+        }
+    }
 }
 
 async fn registry(

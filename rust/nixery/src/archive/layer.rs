@@ -1,5 +1,6 @@
 //! Packing store paths into one layer.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::atomic::AtomicBool;
 
@@ -11,7 +12,7 @@ use super::pool::Pool;
 use super::stream::{Finished, LayerStream, Part};
 use super::tar;
 use crate::oci::Digest;
-use crate::storage::{Blob, BlobSink};
+use crate::storage::{Blob, BlobReader, BlobSink};
 use crate::store_path::StorePath;
 
 /// What a manifest, an image configuration and a storage back end need to know
@@ -79,7 +80,18 @@ impl PathSource {
             Self::Layer { members, .. } => &members.path,
         }
     }
+
+    fn reader(&self) -> Option<BlobReader> {
+        match self {
+            Self::Store(_) => None,
+            Self::Layer { members, blob } => Some(blob.reader(members.offset, members.length())),
+        }
+    }
 }
+
+/// Paths in other layers whose bytes are on their way at the same time, where these
+/// layers are on another machine: more than one, as each has to be waited for.
+const READ_AHEAD: usize = 4;
 
 /// Packs `paths`, in the order of their bytes and each once, and writes the
 /// compressed layer to `sink`.
@@ -112,6 +124,8 @@ pub fn put_together(
     let paths: Vec<&StorePath> = sources.iter().map(PathSource::path).collect();
     let mut stream = LayerStream::new(pool, sink, cancelled);
     let mut reader = None;
+    let mut upcoming = sources.iter().filter_map(PathSource::reader);
+    let mut ahead = VecDeque::new();
     tar::write_beginning(&paths, &mut stream)?;
     let is_packed = |source: &PathSource| matches!(source, PathSource::Store(_));
     let mut first = 0;
@@ -123,7 +137,15 @@ pub fn put_together(
                 tar::write_trees(&paths[first..first + run.len()], &mut stream)?;
             }
             PathSource::Layer { members, blob } => {
-                stream.copy(blob, members, reader.get_or_insert_with(MemberReader::new))?;
+                while ahead.len() < READ_AHEAD
+                    && let Some(reader) = upcoming.next()
+                {
+                    ahead.push_back(reader);
+                }
+                let begin = || blob.reader(members.offset, members.length());
+                let bytes = ahead.pop_front().unwrap_or_else(begin);
+                let reader = reader.get_or_insert_with(MemberReader::new);
+                stream.copy(members, blob, bytes, reader)?;
             }
         }
         first += run.len();
@@ -132,7 +154,7 @@ pub fn put_together(
     Ok(Packed::new(stream.finish()?, &paths))
 }
 
-/// A sink that other blobs' bytes come to over memory.
+/// A sink that takes bytes only.
 pub(super) struct OnlyWrite<'a>(pub(super) &'a mut dyn Write);
 
 impl Write for OnlyWrite<'_> {

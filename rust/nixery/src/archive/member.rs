@@ -7,7 +7,7 @@ use libdeflater::{Decompressor, crc32};
 use super::gzip::BLOCK_SIZE;
 use super::header::UNIT;
 use super::tar::LONG_RECORD_NAME;
-use crate::storage::Blob;
+use crate::storage::BlobReader;
 use crate::store_path::StorePath;
 
 /// Longest member that is read, in bytes. A member holds one block, and one that
@@ -36,12 +36,12 @@ impl MemberReader {
         }
     }
 
-    /// Reads the member at `offset`. Fails also where it is damaged: a member has
+    /// Reads the member that comes next. Fails also where it is damaged: a member has
     /// a checksum of its content (RFC 1952, 2.3.1).
-    pub(super) fn read(&mut self, blob: &Blob, offset: u64, length: u32) -> io::Result<Member<'_>> {
+    pub(super) fn read(&mut self, blob: &mut BlobReader, length: u32) -> io::Result<Member<'_>> {
         let length = usize::try_from(length).map_err(io::Error::other)?;
         let compressed = self.compressed.get_mut(..length).ok_or(io::ErrorKind::InvalidData)?;
-        blob.read_exact_at(compressed, offset)?;
+        blob.read_exact(compressed)?;
         let held = self
             .decompressor
             .gzip_decompress(compressed, &mut self.content)

@@ -1,6 +1,7 @@
 //! One layer on its way through the pool: tar in, gzip out, in order.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::member::{MemberReader, begins_with};
 use super::pool::{Block, Pool};
 use super::tar::Output;
 use crate::oci::Digest;
-use crate::storage::{Blob, BlobSink};
+use crate::storage::{Blob, BlobReader, BlobSink};
 
 /// How often a layer that waits for memory looks whether it was cancelled.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
@@ -97,10 +98,12 @@ impl<'a> LayerStream<'a> {
     }
 
     /// Adds a part that is in `blob` already: its bytes are only hashed and copied.
+    /// `bytes` gives them from the part's beginning on.
     pub(super) fn copy(
         &mut self,
-        blob: &Blob,
         part: &PathMembers,
+        blob: &Blob,
+        mut bytes: BlobReader,
         reader: &mut MemberReader,
     ) -> Result<(), PackError> {
         self.begin_part()?;
@@ -108,24 +111,28 @@ impl<'a> LayerStream<'a> {
             self.check_cancelled()?;
         }
         let damaged = |source| PackError::Damaged { path: part.path.clone(), source };
-        let mut offset = part.offset;
+        let is_shared = match self.sink.share(blob, part.offset, part.length()) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(damaged(error)),
+            other => other.map_err(PackError::Sink)?,
+        };
         let mut uncompressed = 0;
         for &length in &part.members {
             self.check_cancelled()?;
-            let member = reader.read(blob, offset, length).map_err(damaged)?;
+            let member = reader.read(&mut bytes, length).map_err(damaged)?;
             if uncompressed == 0 && !begins_with(member.content, &part.path) {
-                return Err(damaged(std::io::ErrorKind::InvalidData.into()));
+                return Err(damaged(ErrorKind::InvalidData.into()));
             }
             self.blob.update(member.compressed);
             self.archive.update(member.content);
-            offset += u64::from(length);
             uncompressed += member.content.len() as u64;
+            if !is_shared {
+                self.sink.write_all(member.compressed).map_err(PackError::Sink)?;
+            }
         }
         // No store path is nothing at all.
         if uncompressed != part.uncompressed || uncompressed == 0 {
-            return Err(damaged(std::io::ErrorKind::InvalidData.into()));
+            return Err(damaged(ErrorKind::InvalidData.into()));
         }
-        self.sink.append(blob, part.offset, offset - part.offset).map_err(PackError::Sink)?;
         if let Some(this) = self.parts.last_mut() {
             *this = Part { members: part.members.clone(), uncompressed };
         }

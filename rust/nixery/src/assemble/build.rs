@@ -156,9 +156,13 @@ impl Build<'_> {
             let manifest = Manifest::new(format, Descriptor::of(&config), &blobs);
             manifests.push(Arc::new(StoredManifest::new(manifest)));
         }
-        let documents = manifests.iter().map(|manifest| &manifest.content[..]);
-        let documents = [&config[..]].into_iter().chain(documents);
-        try_all(documents.map(|document| self.inner.records.storage().put_blob(document))).await?;
+        let documents = manifests
+            .iter()
+            .map(|manifest| (manifest.format.manifest_type(), &manifest.content[..]));
+        let documents = [(Format::Oci.config_type(), &config[..])].into_iter().chain(documents);
+        let storage = self.inner.records.storage();
+        try_all(documents.map(|(media_type, document)| storage.put_blob(document, media_type)))
+            .await?;
         Ok(Image { manifests })
     }
 }

@@ -284,7 +284,7 @@ fn pack(
         }
     };
     let packed = packed.map_err(full_disk_is_the_storages)?;
-    sink.commit(&packed.digest)?;
+    sink.commit(&packed.digest, &packed.md5)?;
     Ok(packed)
 }
 

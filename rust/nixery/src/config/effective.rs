@@ -13,8 +13,7 @@ use super::origin::Layers;
 use super::raw::Raw;
 use super::{
     CacheConfig, Config, ConfigError, DEFAULT_MAX_LAYERS, Environment, GcConfig, ImageConfig,
-    LogConfig, LogFormat, NixConfig, PackingConfig, ServerConfig, SourceConfig, StorageConfig,
-    sources,
+    LogConfig, LogFormat, NixConfig, PackingConfig, ServerConfig, SourceConfig, sources, storage,
 };
 use crate::pin::TRUSTED;
 use crate::platform::Platform;
@@ -56,7 +55,7 @@ pub(super) fn check(
             refresh: seconds("source.refresh", raw.source.refresh, 300, 0)?.max(TRUSTED),
             fingerprint: raw.source.fingerprint.unwrap_or(true),
         },
-        storage: storage(raw, layers, environment)?,
+        storage: storage::storage(raw, layers, environment)?,
         cache: CacheConfig {
             path: cache_directory(raw, layers, environment)?,
             max_bytes: number("cache.max_mb", raw.cache.max_mb, 64, 0..=1 << 20)? * 1_000_000,
@@ -116,25 +115,6 @@ fn parsed<T: std::str::FromStr<Err: Display>>(
     text.parse()
         .map(Some)
         .map_err(|error: T::Err| layers.invalid(key, format!("found {text:?}: {error}")))
-}
-
-fn storage(
-    raw: &Raw,
-    layers: &Layers,
-    environment: &Environment,
-) -> Result<StorageConfig, ConfigError> {
-    match raw.storage.backend.as_deref() {
-        None | Some("filesystem") => {}
-        Some(other) => {
-            let problem = format!("found {other:?}, expected \"filesystem\"");
-            return Err(layers.invalid("storage.backend", problem));
-        }
-    }
-    let path = match &raw.storage.path {
-        Some(path) => absolute(layers, "storage.path", path)?,
-        None => state_directory(environment)?.join("storage"),
-    };
-    Ok(StorageConfig::Filesystem { path })
 }
 
 fn popularity_url(raw: &Raw, layers: &Layers) -> Result<Option<String>, ConfigError> {
@@ -203,7 +183,7 @@ fn of_systemd(environment: &Environment, variable: &str) -> Result<Option<PathBu
 
 /// Where things are kept when no other place is set: systemd's choice, the
 /// system's directory for root, the user's for others (XDG base directories).
-fn state_directory(environment: &Environment) -> Result<PathBuf, ConfigError> {
+pub(super) fn state_directory(environment: &Environment) -> Result<PathBuf, ConfigError> {
     if let Some(directory) = of_systemd(environment, "STATE_DIRECTORY")? {
         return Ok(directory);
     }

@@ -8,6 +8,7 @@ mod printed;
 mod raw;
 pub mod settings;
 mod sources;
+mod storage;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,6 +21,7 @@ use thiserror::Error;
 
 use crate::platform::Platform;
 use crate::source::{Source, TagRules};
+use crate::storage::BucketOptions;
 use origin::{Layers, how_to_set};
 
 /// The file that is read where it exists and no other is named.
@@ -103,6 +105,8 @@ pub enum StorageConfig {
         /// The directory.
         path: PathBuf,
     },
+    /// In a bucket.
+    Gcs(BucketOptions),
 }
 
 /// How Nix is called.

@@ -7,6 +7,7 @@ use toml_edit::{Array, DocumentMut, Item, Table, value};
 
 use super::{Config, LogFormat, SourceConfig, StorageConfig};
 use crate::source::{NamePattern, Source, without_credentials};
+use crate::storage::{BucketOptions, Delivery, Identity};
 
 fn integer(number: u64) -> Item {
     value(i64::try_from(number).unwrap_or(i64::MAX))
@@ -24,6 +25,32 @@ fn patterns(patterns: &[NamePattern]) -> Item {
     value(patterns.iter().map(NamePattern::as_str).collect::<Array>())
 }
 
+fn bucket(options: &BucketOptions) -> Vec<(&'static str, Item)> {
+    let mut settings = vec![
+        ("bucket", value(&options.bucket)),
+        ("endpoint", value(&options.endpoint)),
+        ("public_endpoint", value(&options.public_endpoint)),
+    ];
+    match &options.identity {
+        Identity::MetadataServer => {}
+        Identity::File(file) => settings.push(("credentials", path(file))),
+        Identity::Anonymous => settings.push(("anonymous", value(true))),
+    }
+    settings.push(("redirect", value(options.delivery != Delivery::Streamed)));
+    let sign = match &options.delivery {
+        Delivery::Streamed => return settings,
+        Delivery::Signed | Delivery::SignedWithKey { .. } => "key",
+        Delivery::SignedByService => "iam",
+        Delivery::Public => "none",
+    };
+    settings.push(("sign", value(sign)));
+    if let Delivery::SignedWithKey { key, account } = &options.delivery {
+        settings.push(("signing_key", path(key)));
+        settings.push(("signing_account", value(account)));
+    }
+    settings
+}
+
 impl Config {
     /// The effective configuration as a TOML file, without what is secret.
     pub fn to_toml(&self) -> String {
@@ -38,8 +65,15 @@ impl Config {
         }
         table("server", server);
         table("source", self.source.to_toml());
-        let StorageConfig::Filesystem { path: directory } = &self.storage;
-        table("storage", vec![("backend", value("filesystem")), ("path", path(directory))]);
+        match &self.storage {
+            StorageConfig::Filesystem { path: directory } => {
+                table("storage", vec![("backend", value("filesystem")), ("path", path(directory))]);
+            }
+            StorageConfig::Gcs(options) => {
+                table("storage", vec![("backend", value("gcs"))]);
+                table("gcs", bucket(options));
+            }
+        }
         let max_mb = integer(self.cache.max_bytes / 1_000_000);
         table("cache", vec![("path", path(&self.cache.path)), ("max_mb", max_mb)]);
         table(

@@ -15,7 +15,7 @@ macro_rules! table {
 table! {
     /// The whole file.
     Raw {
-        server: Server, source: Source, storage: Storage, nix: Nix, image: Image,
+        server: Server, source: Source, storage: Storage, gcs: Gcs, nix: Nix, image: Image,
         packing: Packing, cache: Cache, gc: Gc, log: Log,
     }
 }
@@ -29,6 +29,13 @@ table! {
     }
 }
 table! { Storage { backend: Option<String>, path: Option<String> } }
+table! {
+    Gcs {
+        bucket: Option<String>, endpoint: Option<String>, public_endpoint: Option<String>,
+        credentials: Option<String>, anonymous: Option<bool>, redirect: Option<bool>,
+        sign: Option<String>, signing_key: Option<String>, signing_account: Option<String>,
+    }
+}
 table! {
     Nix {
         timeout: Option<u64>, max_builds: Option<u64>, max_queue: Option<u64>,

@@ -124,7 +124,7 @@ pub const SETTINGS: &[Setting] = &[
         "storage.backend",
         "NIXERY_STORAGE_BACKEND",
         "filesystem",
-        "Where images are kept: filesystem.",
+        "Where images are kept: filesystem, or gcs for a bucket of Google Cloud Storage.",
     ),
     text(
         "storage.path",
@@ -132,6 +132,58 @@ pub const SETTINGS: &[Setting] = &[
         "storage, in the state directory",
         "Directory for the filesystem backend; made where it is missing. Several servers may \
          share it.",
+    ),
+    text("gcs.bucket", "GCS_BUCKET", "", "Name of the bucket. Several servers may share it."),
+    text(
+        "gcs.credentials",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "the well-known file of gcloud, then the metadata server",
+        "File with the credentials of the server, as Google gives it (JSON).",
+    ),
+    flag(
+        "gcs.redirect",
+        "NIXERY_GCS_REDIRECT",
+        "true",
+        "Whether clients are sent to the bucket for blobs; without, the server reads them and \
+         passes them on.",
+    ),
+    text(
+        "gcs.sign",
+        "NIXERY_GCS_SIGN",
+        "key",
+        "How URLs in the bucket are signed: key, with gcs.signing_key or the key in \
+         gcs.credentials, and not at all where there is neither; iam, by Google's service for \
+         that (signBlob); none.",
+    ),
+    text(
+        "gcs.signing_key",
+        "GCS_SIGNING_KEY",
+        "the key in gcs.credentials, if it is a service account's",
+        "File with the private key that URLs are signed with (PEM).",
+    ),
+    text(
+        "gcs.signing_account",
+        "GCS_SIGNING_ACCOUNT",
+        "",
+        "The service account that has gcs.signing_key: its e-mail address.",
+    ),
+    text(
+        "gcs.endpoint",
+        "NIXERY_GCS_ENDPOINT",
+        "https://storage.googleapis.com",
+        "URL of the service as this server reaches it: a private endpoint, or an emulator.",
+    ),
+    text(
+        "gcs.public_endpoint",
+        "NIXERY_GCS_PUBLIC_ENDPOINT",
+        "gcs.endpoint",
+        "URL of the service as clients reach it.",
+    ),
+    flag(
+        "gcs.anonymous",
+        "NIXERY_GCS_ANONYMOUS",
+        "false",
+        "Whether the server uses the bucket without credentials, as emulators let it.",
     ),
     text(
         "cache.path",

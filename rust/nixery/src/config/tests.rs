@@ -5,6 +5,7 @@ use tempfile::TempDir;
 
 use super::settings::SETTINGS;
 use super::*;
+use crate::storage::{Delivery, Identity};
 
 /// A package source, and places for the rest.
 const BASE: [(&str, &str); 3] =
@@ -33,7 +34,7 @@ fn a_package_source_is_all_that_must_be_set() {
     assert_eq!(config.nix.timeout, Duration::from_mins(1));
     assert_eq!(config.image.max_layers, 94);
     assert_eq!(config.packing.level, 5);
-    let StorageConfig::Filesystem { path } = config.storage;
+    let StorageConfig::Filesystem { path } = config.storage else { panic!("{config:?}") };
     assert_eq!(path, Path::new("/var/lib/nixery/storage"));
 }
 
@@ -87,7 +88,9 @@ fn wrong_variables_are_named_with_what_is_right() {
         ("NIX_TIMEOUT", "0", "from 1"),
         ("NIX_TIMEOUT", "-1", "whole number"),
         ("NIXERY_PACKING_LEVEL", "13", "from 1 to 12"),
-        ("NIXERY_STORAGE_BACKEND", "s3", "filesystem"),
+        ("NIXERY_STORAGE_BACKEND", "s3", "\"filesystem\" or \"gcs\""),
+        ("NIXERY_STORAGE_BACKEND", "gcs", "GCS_BUCKET (gcs.bucket)"),
+        ("GCS_BUCKET", "images", "NIXERY_STORAGE_BACKEND (storage.backend)"),
         ("STORAGE_PATH", "relative", "absolute"),
         ("NIXERY_IMAGE_PLATFORM", "riscv64", "arm64"),
         ("NIXERY_ADDRESS", "localhost", "IP address"),
@@ -125,6 +128,66 @@ fn wrong_variables_are_named_with_what_is_right() {
     let patterns = [("NIXERY_PKGS_REPO", "/p"), ("NIXERY_SOURCE_REFERENCES", "v***")];
     let patterns = patterns.into_iter().chain([("STATE_DIRECTORY", "/s")]);
     assert!(error(None, &patterns.collect()).contains("not a pattern"));
+}
+
+const BUCKET: [(&str, &str); 2] = [("NIXERY_STORAGE_BACKEND", "gcs"), ("GCS_BUCKET", "images")];
+
+fn bucket(more: &[(&str, &str)]) -> Environment {
+    BASE.into_iter().chain(BUCKET).chain(more.iter().copied()).collect()
+}
+
+#[test]
+fn wrong_settings_of_a_bucket_are_named_with_what_is_right() {
+    for (variable, value, expected) in [
+        ("GCS_BUCKET", "gs://images", "without gs://"),
+        ("GCS_BUCKET", "Images", "small letters"),
+        ("GCS_BUCKET", "a/b", "small letters"),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "key.json", "absolute"),
+        ("NIXERY_GCS_ENDPOINT", "localhost:9000", "http:// or https://"),
+        ("NIXERY_GCS_ENDPOINT", "http://host/storage", "a host only"),
+        ("NIXERY_GCS_PUBLIC_ENDPOINT", "http://", "a host only"),
+        ("NIXERY_GCS_REDIRECT", "no", "true or false"),
+        ("NIXERY_GCS_ANONYMOUS", "1", "true or false"),
+        ("NIXERY_GCS_SIGN", "always", "\"key\", \"iam\" or \"none\""),
+        ("GCS_SIGNING_KEY", "/key.pem", "GCS_SIGNING_ACCOUNT (gcs.signing_account)"),
+        ("GCS_SIGNING_ACCOUNT", "me@example.org", "GCS_SIGNING_KEY (gcs.signing_key)"),
+    ] {
+        let message = error(None, &bucket(&[(variable, value)]));
+        assert!(message.contains(variable) && message.contains(expected), "{variable}: {message}");
+    }
+    let account = [("GCS_SIGNING_KEY", "/key.pem"), ("GCS_SIGNING_ACCOUNT", "me")];
+    assert!(error(None, &bucket(&account)).contains("e-mail address"));
+    let relative = [("GCS_SIGNING_KEY", "key.pem"), ("GCS_SIGNING_ACCOUNT", "me@example.org")];
+    assert!(error(None, &bucket(&relative)).contains("absolute"));
+}
+
+#[test]
+fn how_clients_get_blobs_of_a_bucket_is_chosen_by_what_is_set() {
+    let delivery = |more: &[(&str, &str)]| {
+        let config = Config::load(None, &bucket(more)).unwrap();
+        let StorageConfig::Gcs(options) = config.storage else { panic!("{config:?}") };
+        options.delivery
+    };
+    let key = [("GCS_SIGNING_KEY", "/key.pem"), ("GCS_SIGNING_ACCOUNT", "me@example.org")];
+    assert_eq!(delivery(&[]), Delivery::Signed);
+    assert!(matches!(delivery(&key), Delivery::SignedWithKey { .. }));
+    assert_eq!(delivery(&[("NIXERY_GCS_SIGN", "iam")]), Delivery::SignedByService);
+    assert_eq!(delivery(&[("NIXERY_GCS_SIGN", "none")]), Delivery::Public);
+    assert_eq!(delivery(&[("NIXERY_GCS_REDIRECT", "false")]), Delivery::Streamed);
+}
+
+#[test]
+fn an_emulator_needs_no_credentials() {
+    let emulator = [
+        ("NIXERY_GCS_ENDPOINT", "http://127.0.0.1:9000/"),
+        ("NIXERY_GCS_ANONYMOUS", "true"),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "/of/other/programs.json"),
+    ];
+    let config = Config::load(None, &bucket(&emulator)).unwrap();
+    let StorageConfig::Gcs(options) = config.storage else { panic!("{config:?}") };
+    assert_eq!(options.endpoint, "http://127.0.0.1:9000");
+    assert_eq!(options.public_endpoint, "http://127.0.0.1:9000");
+    assert_eq!(options.identity, Identity::Anonymous);
 }
 
 #[test]
@@ -192,10 +255,16 @@ fn the_effective_configuration_reads_back_as_itself() {
         ("NIXERY_SOURCE_REFERENCES", "v*"),
         ("NIXERY_GC_INTERVAL", "3600"),
     ];
+    let of_bucket = [
+        ("GOOGLE_APPLICATION_CREDENTIALS", "/a.json"),
+        ("GCS_SIGNING_KEY", "/key.pem"),
+        ("GCS_SIGNING_ACCOUNT", "me@example.org"),
+    ];
+    let of_bucket = Config::load(None, &bucket(&of_bucket)).unwrap();
     let channel = [("NIXERY_CHANNEL", "c"), ("STATE_DIRECTORY", "/s")];
     let repository = Config::load(None, &repository.into_iter().collect()).unwrap();
     let channel = Config::load(None, &channel.into_iter().collect()).unwrap();
-    for config in [config, repository, channel] {
+    for config in [config, repository, channel, of_bucket] {
         let (_directory, file) = toml(&config.to_toml());
         let again = Config::load(Some(&file), &Environment::default()).unwrap();
         assert_eq!(config.to_toml(), again.to_toml());

@@ -2,7 +2,8 @@
 
 use axum::body::Body;
 use axum::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_RANGE, RANGE,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_RANGE, LOCATION,
+    RANGE,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -14,6 +15,7 @@ use super::manifests::{IMMUTABLE, is_known, name_content};
 use super::range::{Selection, select};
 use crate::assemble::Failure;
 use crate::oci::Digest;
+use crate::storage::Served;
 
 /// Answers GET and HEAD.
 pub(super) async fn serve(
@@ -22,13 +24,23 @@ pub(super) async fn serve(
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let opened = shared.registry.storage.open_blob(digest).await;
-    let blob = opened.map_err(|error| Failure::logged("a blob", error.into()))?;
-    let Some(blob) = blob else {
-        shared.registry.assembler.blob_is_missing(digest);
-        return Err(ApiError::BlobUnknown(*digest));
-    };
     let text = digest.to_string();
+    let storage = &shared.registry.storage;
+    // Who asks only whether it is there, or has it, needs no other server for that.
+    let is_for_content = method == Method::GET && !is_known(headers, &text);
+    let found = if is_for_content {
+        storage.serve_blob(digest).await
+    } else {
+        storage.open_blob(digest).await.map(|blob| blob.map(Served::Here))
+    };
+    let blob = match found.map_err(|error| Failure::logged("a blob", error.into()))? {
+        Some(Served::Here(blob)) => blob,
+        Some(Served::At(url)) => return Ok(redirect(&url)),
+        None => {
+            shared.registry.assembler.blob_is_missing(digest);
+            return Err(ApiError::BlobUnknown(*digest));
+        }
+    };
     let size = blob.size();
     let (status, start, end) = if is_known(headers, &text) {
         (StatusCode::NOT_MODIFIED, 0, size)
@@ -60,6 +72,17 @@ pub(super) async fn serve(
         headers.insert(CONTENT_RANGE, range);
     }
     Ok(response)
+}
+
+/// Sends a client elsewhere (OCI distribution specification, "Pulling blobs"). The URL may
+/// be good for a short while only, so nobody is to keep it.
+fn redirect(url: &str) -> Response {
+    let mut response = StatusCode::TEMPORARY_REDIRECT.into_response();
+    if let Ok(url) = HeaderValue::try_from(url) {
+        response.headers_mut().insert(LOCATION, url);
+    }
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// The range that is asked for, unless the client wants it of other content

@@ -1,7 +1,8 @@
 //! Sending a part of a blob.
 //!
 //! What is in the page cache is read right where it is sent, without a detour
-//! over another thread; only what must come from the disk takes that detour.
+//! over another thread; only what must come from the disk takes that detour. What is on
+//! another machine is passed on piece by piece, as it comes.
 
 use std::io;
 use std::mem;
@@ -14,7 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::counters;
-use crate::storage::{Blob, ReadNow};
+use crate::storage::{Blob, Pieces, ReadNow};
 
 /// Bytes read at a time.
 const CHUNK: usize = 128 * 1024;
@@ -64,12 +65,15 @@ pub(super) struct BlobBody {
     end: u64,
     buffers: Buffers,
     reading: Option<JoinHandle<io::Result<Buffer>>>,
+    /// Where the blob is on another machine.
+    fetched: Option<Pieces>,
 }
 
 impl BlobBody {
     /// From `start` up to `end`, exclusive.
     pub(super) fn new(blob: Blob, start: u64, end: u64, buffers: Buffers) -> Self {
-        Self { blob, position: start, end, buffers, reading: None }
+        let fetched = blob.fetch(start, end);
+        Self { blob, position: start, end, buffers, reading: None, fetched }
     }
 
     fn emit(&mut self, bytes: Bytes) -> Poll<Option<io::Result<Frame<Bytes>>>> {
@@ -96,6 +100,11 @@ impl Body for BlobBody {
         }
         if this.position >= this.end {
             return Poll::Ready(None);
+        }
+        if let Some(pieces) = &mut this.fetched {
+            let next = ready!(pieces.poll_recv(context));
+            let piece = next.ok_or(io::ErrorKind::UnexpectedEof)??;
+            return this.emit(piece);
         }
         let left = usize::try_from(this.end - this.position).unwrap_or(usize::MAX);
         if let Some(bytes) = this.blob.bytes() {

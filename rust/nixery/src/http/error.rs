@@ -82,6 +82,9 @@ fn classify_failure(error: &AssembleError) -> (StatusCode, &'static str) {
         AssembleError::Nix(error) => classify_nix(error),
         AssembleError::Pin(error) => classify_pin(error),
         AssembleError::Busy => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+        AssembleError::Storage(error) if error.is_temporary() => {
+            (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE")
+        }
         AssembleError::Pack(_)
         | AssembleError::Storage(_)
         | AssembleError::Group(_)
@@ -130,6 +133,10 @@ fn message(failure: &Failure) -> String {
         AssembleError::Nix(NixError::SourceUnavailable { .. })
         | AssembleError::Pin(PinError::Unavailable { .. }) => format!(
             "the package source can't be reached at the moment; the server's log says why, under {}",
+            failure.id()
+        ),
+        AssembleError::Storage(error) if error.is_temporary() => format!(
+            "the server's storage can't be reached at the moment; its log says why, under {}",
             failure.id()
         ),
         _ if classify_failure(error) == INTERNAL => {

@@ -30,7 +30,8 @@ impl Format {
         }
     }
 
-    fn config_type(self) -> &'static str {
+    /// Media type of its image configurations.
+    pub fn config_type(self) -> &'static str {
         match self {
             Self::Oci => "application/vnd.oci.image.config.v1+json",
             Self::Docker => "application/vnd.docker.container.image.v1+json",

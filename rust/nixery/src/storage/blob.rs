@@ -1,5 +1,6 @@
 //! A blob that can be read.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, IoSliceMut, Write};
 use std::os::unix::fs::FileExt;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, copy_file_range, openat, openat2};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use tokio::sync::mpsc;
 
 /// An open blob: it stays readable, and the same, whatever happens to its name.
 #[derive(Clone, Debug)]
@@ -21,7 +23,18 @@ pub struct Blob {
 enum Content {
     Memory(Bytes),
     File(Arc<File>),
+    Remote(Arc<dyn RemoteBlob>),
 }
+
+/// A blob on another machine.
+pub(super) trait RemoteBlob: fmt::Debug + Send + Sync {
+    /// Begins to fetch the bytes from `start` up to `end`, exclusive. They come in order
+    /// and in pieces; the last may be an error. Dropping the receiver ends it.
+    fn fetch(&self, start: u64, end: u64) -> Pieces;
+}
+
+/// Bytes that are on their way. A channel that ends before all have come has failed.
+pub type Pieces = mpsc::Receiver<io::Result<Bytes>>;
 
 /// What a read that must not block came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,6 +54,10 @@ impl Blob {
         Self { size, content: Content::File(file) }
     }
 
+    pub(super) fn remote(blob: Arc<dyn RemoteBlob>, size: u64) -> Self {
+        Self { size, content: Content::Remote(blob) }
+    }
+
     /// Length in bytes.
     pub fn size(&self) -> u64 {
         self.size
@@ -50,11 +67,29 @@ impl Blob {
     pub fn bytes(&self) -> Option<&Bytes> {
         match &self.content {
             Content::Memory(bytes) => Some(bytes),
-            Content::File(_) => None,
+            Content::File(_) | Content::Remote(_) => None,
         }
     }
 
-    /// Fills `buffer` from `offset` on. May wait for the disk.
+    /// Begins to fetch a part of it, where it is on another machine.
+    pub fn fetch(&self, start: u64, end: u64) -> Option<Pieces> {
+        match &self.content {
+            Content::Remote(blob) => Some(blob.fetch(start, end)),
+            Content::Memory(_) | Content::File(_) => None,
+        }
+    }
+
+    /// Reads `length` bytes from `offset` on, in order. What is on another machine is on
+    /// its way from now on. For a thread that may wait.
+    pub fn reader(&self, offset: u64, length: u64) -> BlobReader {
+        let source = match self.fetch(offset, offset.saturating_add(length)) {
+            Some(pieces) => Source::Remote { pieces, current: Bytes::new() },
+            None => Source::Local { blob: self.clone(), position: offset },
+        };
+        BlobReader { source }
+    }
+
+    /// Fills `buffer` from `offset` on. May wait for the disk, or for another machine.
     ///
     /// Ends with `UnexpectedEof` where the blob has fewer bytes than that.
     pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
@@ -64,14 +99,25 @@ impl Blob {
                 buffer.copy_from_slice(slice(bytes, offset, buffer.len())?);
                 Ok(())
             }
+            Content::Remote(_) => {
+                let length = buffer.len() as u64;
+                match offset.checked_add(length) {
+                    Some(end) if end <= self.size => self.reader(offset, length).read_exact(buffer),
+                    _ => Err(io::ErrorKind::UnexpectedEof.into()),
+                }
+            }
         }
     }
 
     /// Reads what is in memory already, for callers that must not wait.
     pub fn read_now(&self, buffer: &mut [u8], offset: u64) -> io::Result<ReadNow> {
-        let Content::File(file) = &self.content else {
-            self.read_exact_at(buffer, offset)?;
-            return Ok(ReadNow::Read(buffer.len()));
+        let file = match &self.content {
+            Content::File(file) => file,
+            Content::Memory(_) => {
+                self.read_exact_at(buffer, offset)?;
+                return Ok(ReadNow::Read(buffer.len()));
+            }
+            Content::Remote(_) => return Ok(ReadNow::WouldBlock),
         };
         let mut target = [IoSliceMut::new(buffer)];
         match preadv2(file, &mut target, offset, ReadWriteFlags::NOWAIT) {
@@ -97,48 +143,65 @@ impl Blob {
     }
 }
 
-/// Takes the bytes of a blob that is being made.
-pub trait BlobSink: Write {
-    /// Writes `length` bytes of another blob, from `offset` on.
-    fn append(&mut self, source: &Blob, offset: u64, length: u64) -> io::Result<()> {
-        append_by_reading(self, source, offset, length)
+/// Reads a part of a blob in order. Blocks.
+#[derive(Debug)]
+pub struct BlobReader {
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Local { blob: Blob, position: u64 },
+    Remote { pieces: Pieces, current: Bytes },
+}
+
+impl BlobReader {
+    /// Fills `buffer` with what comes next.
+    pub fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        match &mut self.source {
+            Source::Local { blob, position } => {
+                blob.read_exact_at(buffer, *position)?;
+                *position += buffer.len() as u64;
+                Ok(())
+            }
+            Source::Remote { pieces, current } => {
+                let mut filled = 0;
+                while filled < buffer.len() {
+                    if current.is_empty() {
+                        let next = pieces.blocking_recv();
+                        *current = next.ok_or(io::ErrorKind::UnexpectedEof)??;
+                    }
+                    let piece = current.split_to(current.len().min(buffer.len() - filled));
+                    buffer[filled..filled + piece.len()].copy_from_slice(&piece);
+                    filled += piece.len();
+                }
+                Ok(())
+            }
+        }
     }
 }
 
-/// Bytes copied at a time, where the kernel doesn't do it.
-const COPY: usize = 256 << 10;
-
-/// Appends a part of a blob to `target`, over memory.
-pub(super) fn append_by_reading<W: Write + ?Sized>(
-    target: &mut W,
-    source: &Blob,
-    mut offset: u64,
-    length: u64,
-) -> io::Result<()> {
-    let end = offset + length;
-    let mut buffer = vec![0; usize::try_from(length).map_or(COPY, |length| length.min(COPY))];
-    while offset < end {
-        let now = usize::try_from(end - offset).map_or(COPY, |left| left.min(COPY));
-        source.read_exact_at(&mut buffer[..now], offset)?;
-        target.write_all(&buffer[..now])?;
-        offset += now as u64;
+/// Takes the bytes of a blob that is being made.
+pub trait BlobSink: Write {
+    /// Takes a part of another blob without its bytes being written here, where it can;
+    /// `false` where it can't, and has taken nothing.
+    fn share(&mut self, _source: &Blob, _offset: u64, _length: u64) -> io::Result<bool> {
+        Ok(false)
     }
-    Ok(())
 }
 
 impl BlobSink for Vec<u8> {}
 
 /// Appends a part of a blob to `target` within the kernel, which shares the bytes
-/// instead of copying them where the file system can (`copy_file_range(2)`). Returns
-/// how many of the bytes it took: fewer where it can't, such as from memory or
-/// across file systems.
+/// instead of copying them where the file system can (`copy_file_range(2)`); `false`
+/// where it can do neither, such as from memory or across file systems.
 pub(super) fn append_in_kernel(
     target: &File,
     source: &Blob,
     mut offset: u64,
     length: u64,
-) -> io::Result<u64> {
-    let Content::File(file) = &source.content else { return Ok(0) };
+) -> io::Result<bool> {
+    let Content::File(file) = &source.content else { return Ok(false) };
     let mut done = 0;
     while done < length {
         let left = usize::try_from(length - done).unwrap_or(usize::MAX);
@@ -148,10 +211,11 @@ pub(super) fn append_in_kernel(
             Err(Errno::INTR) => {}
             Err(Errno::NOSPC | Errno::DQUOT) => return Err(io::ErrorKind::StorageFull.into()),
             // Not between these files, or not on this kernel.
-            Err(_) => break,
+            Err(_) if done == 0 => return Ok(false),
+            Err(error) => return Err(error.into()),
         }
     }
-    Ok(done)
+    Ok(true)
 }
 
 /// Opens a file. Anything else that has its name, such as a pipe, is opened without

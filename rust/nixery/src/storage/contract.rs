@@ -3,12 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use md5::{Digest as _, Md5};
+
 use super::blob::ReadNow;
-use super::{Blob, Object, RecordKey, RecordKind, Removal, Storage};
+use super::{Blob, BlobWriter, Object, RecordKey, RecordKind, Removal, Served, Storage};
 use crate::oci::Digest;
 
 /// Operations at a time.
 const CONCURRENCY: usize = 8;
+
+const TYPE: &str = "application/octet-stream";
 
 /// Runs the suite. The storage must be empty.
 pub(super) async fn check(storage: Arc<dyn Storage>) {
@@ -30,13 +34,57 @@ fn key(kind: RecordKind, name: &str) -> RecordKey {
     RecordKey { kind, key: Digest::of(name.as_bytes()) }
 }
 
-fn content(blob: &Blob) -> Vec<u8> {
-    blob.read_all(u64::MAX).unwrap().unwrap()
+/// Runs what may wait for other machines.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+async fn content(blob: &Blob) -> Vec<u8> {
+    let blob = blob.clone();
+    blocking(move || blob.read_all(u64::MAX).unwrap().unwrap()).await
+}
+
+/// What a client is sent.
+async fn served(storage: &dyn Storage, digest: &Digest) -> Option<Vec<u8>> {
+    match storage.serve_blob(digest).await.unwrap()? {
+        Served::Here(blob) => Some(content(&blob).await),
+        Served::At(url) => {
+            let response = reqwest::get(&url).await.unwrap().error_for_status().unwrap();
+            Some(response.bytes().await.unwrap().to_vec())
+        }
+    }
+}
+
+/// Ends a blob.
+async fn commit(writer: Box<dyn BlobWriter>, content: &[u8]) -> Digest {
+    let (digest, md5) = (Digest::of(content), Md5::digest(content).into());
+    blocking(move || writer.commit(&digest, &md5)).await.unwrap();
+    digest
+}
+
+/// Adds a part of another blob, in whichever way.
+async fn append(
+    mut writer: Box<dyn BlobWriter>,
+    source: &Blob,
+    offset: u64,
+    length: usize,
+) -> Box<dyn BlobWriter> {
+    let source = source.clone();
+    blocking(move || {
+        if !writer.share(&source, offset, length as u64).unwrap() {
+            let mut bytes = vec![0; length];
+            source.reader(offset, length as u64).read_exact(&mut bytes).unwrap();
+            writer.write_all(&bytes).unwrap();
+        }
+        writer
+    })
+    .await
 }
 
 async fn absent_things_are_none(storage: &dyn Storage) {
     let digest = Digest::of(b"absent");
     assert!(storage.open_blob(&digest).await.unwrap().is_none());
+    assert!(served(storage, &digest).await.is_none());
     assert!(storage.blob_size(&digest).await.unwrap().is_none());
     assert!(storage.read_record(&key(RecordKind::Build, "absent")).await.unwrap().is_none());
 }
@@ -52,34 +100,43 @@ async fn records_are_kept_apart(storage: &dyn Storage) {
 }
 
 async fn blobs_are_what_was_written(storage: &dyn Storage) {
-    let small = storage.put_blob(b"small").await.unwrap();
+    let small = storage.put_blob(b"small", TYPE).await.unwrap();
     assert_eq!(small, Digest::of(b"small"));
-    assert_eq!(storage.put_blob(b"small").await.unwrap(), small, "again is no error");
+    assert_eq!(storage.put_blob(b"small", TYPE).await.unwrap(), small, "again is no error");
     assert_eq!(storage.blob_size(&small).await.unwrap(), Some(5));
 
-    let empty = storage.put_blob(b"").await.unwrap();
-    assert_eq!(content(&storage.open_blob(&empty).await.unwrap().unwrap()), b"");
+    let empty = storage.put_blob(b"", TYPE).await.unwrap();
+    assert_eq!(content(&storage.open_blob(&empty).await.unwrap().unwrap()).await, b"");
 
     let large: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[(n % 3) as usize]).collect();
     let mut writer = storage.create_blob().unwrap();
     for part in large.chunks(700_001) {
         writer.write_all(part).unwrap();
     }
-    let digest = Digest::of(&large);
-    tokio::task::spawn_blocking(move || writer.commit(&digest)).await.unwrap().unwrap();
+    let digest = commit(writer, &large).await;
     let blob = storage.open_blob(&digest).await.unwrap().unwrap();
     assert_eq!(blob.size(), 3_000_000);
-    assert!(content(&blob) == large);
+    assert!(content(&blob).await == large);
+    assert!(served(storage, &digest).await.unwrap() == large);
 
-    let mut part = [0; 10];
-    blob.read_exact_at(&mut part, 2_999_990).unwrap();
-    assert_eq!(part, large[2_999_990..]);
-    assert!(blob.read_exact_at(&mut part, 2_999_991).is_err(), "past the end");
-    assert!(blob.read_exact_at(&mut part, u64::MAX).is_err(), "far past the end");
-    if let ReadNow::Read(read) = blob.read_now(&mut part, 1_000_000).unwrap() {
-        assert_eq!(part[..read], large[1_000_000..1_000_000 + read]);
-    }
-    assert!(blob.read_all(2_999_999).unwrap().is_none(), "over the limit");
+    blocking(move || {
+        let mut part = [0; 10];
+        blob.read_exact_at(&mut part, 2_999_990).unwrap();
+        assert_eq!(part, large[2_999_990..]);
+        assert!(blob.read_exact_at(&mut part, 2_999_991).is_err(), "past the end");
+        assert!(blob.read_exact_at(&mut part, u64::MAX).is_err(), "far past the end");
+        if let ReadNow::Read(read) = blob.read_now(&mut part, 1_000_000).unwrap() {
+            assert_eq!(part[..read], large[1_000_000..1_000_000 + read]);
+        }
+        assert!(blob.read_all(2_999_999).unwrap().is_none(), "over the limit");
+        let mut reader = blob.reader(1_000_000, 2_000_000);
+        let mut half = vec![0; 1_000_000];
+        for expected in large[1_000_000..].chunks(1_000_000) {
+            reader.read_exact(&mut half).unwrap();
+            assert!(half == expected, "in order");
+        }
+    })
+    .await;
 }
 
 async fn uncommitted_blobs_are_absent(storage: &dyn Storage) {
@@ -93,10 +150,10 @@ async fn uncommitted_blobs_are_absent(storage: &dyn Storage) {
 }
 
 async fn open_blobs_stay_readable(storage: &dyn Storage) {
-    let digest = storage.put_blob(b"read while written again").await.unwrap();
+    let digest = storage.put_blob(b"read while written again", TYPE).await.unwrap();
     let blob = storage.open_blob(&digest).await.unwrap().unwrap();
-    storage.put_blob(b"read while written again").await.unwrap();
-    assert_eq!(content(&blob), b"read while written again");
+    storage.put_blob(b"read while written again", TYPE).await.unwrap();
+    assert_eq!(content(&blob).await, b"read while written again");
 }
 
 async fn many_at_a_time(storage: &Arc<dyn Storage>) {
@@ -106,9 +163,9 @@ async fn many_at_a_time(storage: &Arc<dyn Storage>) {
             tokio::spawn(async move {
                 for step in 0..8 {
                     let text = format!("task {task} step {step} ").repeat(1000);
-                    let digest = storage.put_blob(text.as_bytes()).await.unwrap();
+                    let digest = storage.put_blob(text.as_bytes(), TYPE).await.unwrap();
                     let blob = storage.open_blob(&digest).await.unwrap().unwrap();
-                    assert_eq!(content(&blob), text.as_bytes());
+                    assert_eq!(content(&blob).await, text.as_bytes());
                     let key = key(RecordKind::Build, &text);
                     storage.write_record(&key, text.as_bytes()).await.unwrap();
                     assert_eq!(storage.read_record(&key).await.unwrap().unwrap(), text);
@@ -129,9 +186,9 @@ async fn the_same_blob_at_a_time(storage: &Arc<dyn Storage>) {
             let (storage, text) = (Arc::clone(storage), text.clone());
             tokio::spawn(async move {
                 for _ in 0..8 {
-                    storage.put_blob(text.as_bytes()).await.unwrap();
+                    storage.put_blob(text.as_bytes(), TYPE).await.unwrap();
                     let blob = storage.open_blob(&digest).await.unwrap().unwrap();
-                    assert!(content(&blob) == text.as_bytes());
+                    assert!(content(&blob).await == text.as_bytes());
                 }
             })
         })
@@ -142,7 +199,7 @@ async fn the_same_blob_at_a_time(storage: &Arc<dyn Storage>) {
 }
 
 async fn what_is_listed_is_there(storage: &dyn Storage) {
-    let blob = Object::Blob(storage.put_blob(b"listed").await.unwrap());
+    let blob = Object::Blob(storage.put_blob(b"listed", TYPE).await.unwrap());
     let records = RecordKind::ALL.map(|kind| Object::Record(key(kind, "listed")));
     for record in &records {
         let Object::Record(key) = record else { continue };
@@ -160,7 +217,7 @@ async fn what_is_listed_is_there(storage: &dyn Storage) {
 }
 
 async fn what_was_used_is_not_removed(storage: &dyn Storage) {
-    let digest = storage.put_blob(b"removed").await.unwrap();
+    let digest = storage.put_blob(b"removed", TYPE).await.unwrap();
     let record = key(RecordKind::Build, "removed");
     storage.write_record(&record, b"removed").await.unwrap();
     for object in [Object::Blob(digest), Object::Record(record.clone())] {
@@ -174,32 +231,24 @@ async fn what_was_used_is_not_removed(storage: &dyn Storage) {
     }
     assert!(storage.open_blob(&digest).await.unwrap().is_none());
     assert!(storage.read_record(&record).await.unwrap().is_none());
-    storage.put_blob(b"removed").await.unwrap();
+    storage.put_blob(b"removed", TYPE).await.unwrap();
     assert!(storage.open_blob(&digest).await.unwrap().is_some());
 }
 
 async fn bytes_of_other_blobs_are_appended(storage: &dyn Storage) {
     let large: Vec<u8> = (0..1_000_000_u32).map(|n| n.to_le_bytes()[(n % 3) as usize]).collect();
-    let digest = storage.put_blob(&large).await.unwrap();
+    let digest = storage.put_blob(&large, TYPE).await.unwrap();
     let source = storage.open_blob(&digest).await.unwrap().unwrap();
     let memory = Blob::in_memory(b"from memory".as_slice().into());
     let mut writer = storage.create_blob().unwrap();
     writer.write_all(b"first ").unwrap();
-    writer.append(&source, 4_097, 600_001).unwrap();
-    writer.append(&source, 0, 0).unwrap();
+    let mut writer = append(writer, &source, 4_097, 600_001).await;
     writer.write_all(b" then ").unwrap();
-    writer.append(&memory, 5, 6).unwrap();
-    assert!(writer.append(&source, 999_999, 2).is_err(), "past the end");
-    let mut writer = storage.create_blob().unwrap();
+    let writer = append(writer, &memory, 5, 6).await;
     let expected = [b"first ", &large[4_097..604_098], b" then ", b"memory"].concat();
-    writer.write_all(b"first ").unwrap();
-    writer.append(&source, 4_097, 600_001).unwrap();
-    writer.write_all(b" then ").unwrap();
-    writer.append(&memory, 5, 6).unwrap();
-    let digest = Digest::of(&expected);
-    tokio::task::spawn_blocking(move || writer.commit(&digest)).await.unwrap().unwrap();
+    let digest = commit(writer, &expected).await;
     let made = storage.open_blob(&digest).await.unwrap().unwrap();
-    assert!(content(&made) == expected);
+    assert!(content(&made).await == expected);
 }
 
 /// The Go program rewrote files in place, so that readers saw them empty.

@@ -19,7 +19,7 @@ use tempfile::NamedTempFile;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::blob::{BlobSink, append_by_reading, append_in_kernel, open, open_now};
+use super::blob::{BlobSink, append_in_kernel, open, open_now};
 use super::verified::{Stamp, Verified};
 use super::{
     Blob, BlobWriter, Object, ReadNow, RecordKey, RecordKind, Removal, Storage, StorageError,
@@ -234,14 +234,14 @@ impl Storage for Filesystem {
         Ok(good.then(|| Blob::in_file(file, size)))
     }
 
-    async fn put_blob(&self, content: &[u8]) -> Result<Digest, StorageError> {
+    async fn put_blob(&self, content: &[u8], _media_type: &str) -> Result<Digest, StorageError> {
         let digest = Digest::of(content);
         let (shared, content) = (Arc::clone(&self.shared), content.to_vec());
         blocking(move || {
-            let mut writer = Box::new(Writer::create(shared)?);
+            let mut writer = Writer::create(shared)?;
             let path = writer.file.path().to_owned();
             writer.write_all(&content).map_err(StorageError::io("write", path))?;
-            writer.commit(&digest)
+            writer.keep(&digest)
         })
         .await?;
         Ok(digest)
@@ -282,6 +282,18 @@ impl Writer {
         let file = create_temporary(&shared.root.join(BLOBS))?;
         Ok(Self { shared, file })
     }
+
+    fn keep(self, digest: &Digest) -> Result<(), StorageError> {
+        let path = self.shared.blob_path(digest);
+        if self.shared.renew(digest, self.file.as_file())? {
+            return Ok(());
+        }
+        // A blob of that name is replaced: it may be damaged.
+        let file = persist(self.file, &path)?;
+        let metadata = file.metadata().map_err(StorageError::io("inspect", path))?;
+        self.shared.verified.insert(*digest, Stamp::of(&metadata));
+        Ok(())
+    }
 }
 
 impl Write for Writer {
@@ -295,23 +307,14 @@ impl Write for Writer {
 }
 
 impl BlobSink for Writer {
-    fn append(&mut self, source: &Blob, offset: u64, length: u64) -> io::Result<()> {
-        let done = append_in_kernel(self.file.as_file(), source, offset, length)?;
-        append_by_reading(self, source, offset + done, length - done)
+    fn share(&mut self, source: &Blob, offset: u64, length: u64) -> io::Result<bool> {
+        append_in_kernel(self.file.as_file(), source, offset, length)
     }
 }
 
 impl BlobWriter for Writer {
-    fn commit(self: Box<Self>, digest: &Digest) -> Result<(), StorageError> {
-        let path = self.shared.blob_path(digest);
-        if self.shared.renew(digest, self.file.as_file())? {
-            return Ok(());
-        }
-        // A blob of that name is replaced: it may be damaged.
-        let file = persist(self.file, &path)?;
-        let metadata = file.metadata().map_err(StorageError::io("inspect", path))?;
-        self.shared.verified.insert(*digest, Stamp::of(&metadata));
-        Ok(())
+    fn commit(self: Box<Self>, digest: &Digest, _md5: &[u8; 16]) -> Result<(), StorageError> {
+        self.keep(digest)
     }
 }
 

@@ -71,7 +71,7 @@ impl Storage for Memory {
         Ok(self.lock().blobs.get(digest).cloned().map(Blob::in_memory))
     }
 
-    async fn put_blob(&self, content: &[u8]) -> Result<Digest, StorageError> {
+    async fn put_blob(&self, content: &[u8], _media_type: &str) -> Result<Digest, StorageError> {
         let digest = Digest::of(content);
         self.lock().put(Object::Blob(digest), Bytes::copy_from_slice(content));
         Ok(digest)
@@ -142,7 +142,7 @@ impl Write for Writer {
 impl BlobSink for Writer {}
 
 impl BlobWriter for Writer {
-    fn commit(self: Box<Self>, digest: &Digest) -> Result<(), StorageError> {
+    fn commit(self: Box<Self>, digest: &Digest, _md5: &[u8; 16]) -> Result<(), StorageError> {
         self.storage.lock().put(Object::Blob(*digest), self.content.into());
         Ok(())
     }

@@ -8,6 +8,7 @@ mod blob;
 #[cfg(test)]
 mod contract;
 mod filesystem;
+mod gcs;
 mod memory;
 mod verified;
 
@@ -20,8 +21,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use thiserror::Error;
 
-pub use blob::{Blob, BlobSink, ReadNow};
+pub use blob::{Blob, BlobReader, BlobSink, Pieces, ReadNow};
 pub use filesystem::Filesystem;
+pub use gcs::{
+    BucketError, BucketOptions, Delivery, GOOGLE, Gcs, Identity, KeyError, PATIENCE, SetupError,
+};
 pub use memory::Memory;
 
 use crate::oci::Digest;
@@ -48,8 +52,14 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// as missing.
     async fn open_blob(&self, digest: &Digest) -> Result<Option<Blob>, StorageError>;
 
+    /// Where a client gets a blob; `None` where it is missing. May answer for a blob
+    /// that was seen a short while ago and is gone since.
+    async fn serve_blob(&self, digest: &Digest) -> Result<Option<Served>, StorageError> {
+        Ok(self.open_blob(digest).await?.map(Served::Here))
+    }
+
     /// Stores a small blob.
-    async fn put_blob(&self, content: &[u8]) -> Result<Digest, StorageError>;
+    async fn put_blob(&self, content: &[u8], media_type: &str) -> Result<Digest, StorageError>;
 
     /// Marks something as used now, for garbage collection; `false` where it is
     /// missing. May leave the mark that it has if that is younger than
@@ -76,6 +86,15 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 /// How long a mark of use may be left as it is: marks are for telling days apart, and
 /// pulls of the last hour.
 pub const MARK_INTERVAL: Duration = Duration::from_mins(5);
+
+/// Where a client gets a blob.
+#[derive(Clone, Debug)]
+pub enum Served {
+    /// From this server.
+    Here(Blob),
+    /// From another, without further ado, at this URL.
+    At(String),
+}
 
 /// The name of something that is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -111,9 +130,9 @@ pub struct Stored {
 
 /// A blob that is being written.
 pub trait BlobWriter: BlobSink + Send {
-    /// Makes what was written durable and visible under `digest`, which the
-    /// caller computed from the very bytes it wrote.
-    fn commit(self: Box<Self>, digest: &Digest) -> Result<(), StorageError>;
+    /// Makes what was written durable and visible under `digest`. The caller computed it
+    /// from the very bytes it wrote, and their MD5, which object stores compare.
+    fn commit(self: Box<Self>, digest: &Digest, md5: &[u8; 16]) -> Result<(), StorageError>;
 }
 
 /// The name of a record: what it is about, and the key for that.
@@ -178,12 +197,30 @@ pub enum StorageError {
         /// What the system said.
         source: io::Error,
     },
+    /// A bucket can't be read or written.
+    #[error("can't {action} {object}")]
+    Bucket {
+        /// What was tried.
+        action: &'static str,
+        /// With what, as a gs:// URL.
+        object: String,
+        /// Why it failed.
+        source: Box<BucketError>,
+    },
 }
 
 impl StorageError {
     /// What the writer of a blob said.
     pub(crate) fn while_writing_a_layer(source: io::Error) -> Self {
-        Self::io("write", "a layer")(source)
+        source.downcast().unwrap_or_else(Self::io("write", "a layer"))
+    }
+
+    /// Whether it may be otherwise in a moment.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Bucket { source, .. } => source.is_temporary(),
+            Self::Full { .. } | Self::Io { .. } => false,
+        }
     }
 
     /// For `map_err`: tells a full disk from other failures.

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails")]
 
 mod architecture;
+mod bucket;
 mod concurrency;
 mod crashes;
 mod failures;

@@ -31,7 +31,7 @@ async fn keeps_the_contract_where_opening_must_be_waited_for() {
 #[tokio::test]
 async fn what_was_stored_is_there_for_another_process() {
     let (directory, storage) = storage();
-    let digest = storage.put_blob(b"content").await.unwrap();
+    let digest = storage.put_blob(b"content", "text/plain").await.unwrap();
     let again = Filesystem::open(directory.path()).unwrap();
     let blob = again.open_blob(&digest).await.unwrap().unwrap();
     assert_eq!(blob.read_all(100).unwrap().unwrap(), b"content");
@@ -42,7 +42,7 @@ async fn what_was_stored_is_there_for_another_process() {
 async fn a_blob_that_was_damaged_is_not_there() {
     for damage in [&b""[..], b"conten", b"CONTENT", b"content and more"] {
         let (directory, storage) = storage();
-        let digest = storage.put_blob(b"content").await.unwrap();
+        let digest = storage.put_blob(b"content", "text/plain").await.unwrap();
         let path = directory.path().join(BLOBS).join(digest.hex());
         fs::write(&path, damage).unwrap();
         for storage in [storage, Filesystem::open(directory.path()).unwrap()] {
@@ -55,7 +55,7 @@ async fn a_blob_that_was_damaged_is_not_there() {
 #[tokio::test]
 async fn damage_is_found_also_under_the_old_time() {
     let (directory, storage) = storage();
-    let digest = storage.put_blob(b"content").await.unwrap();
+    let digest = storage.put_blob(b"content", "text/plain").await.unwrap();
     let path = directory.path().join(BLOBS).join(digest.hex());
     let file = File::options().write(true).open(&path).unwrap();
     let modified = file.metadata().unwrap().modified().unwrap();
@@ -99,7 +99,7 @@ async fn what_a_killed_writer_left_is_removed_but_not_what_is_being_written() {
     Filesystem::open(directory.path()).unwrap();
     assert!(!left.exists() && just_made.exists());
     writer.write_all(b"tent").unwrap();
-    writer.commit(&Digest::of(b"content")).unwrap();
+    writer.commit(&Digest::of(b"content"), &[0; 16]).unwrap();
     assert!(storage.open_blob(&Digest::of(b"content")).await.unwrap().is_some());
 }
 
@@ -160,7 +160,7 @@ fn what_is_marked_in_the_moment_of_its_removal_stays() {
 #[tokio::test]
 async fn what_is_no_file_is_no_blob() {
     let (directory, storage) = storage();
-    let digest = storage.put_blob(b"content").await.unwrap();
+    let digest = storage.put_blob(b"content", "text/plain").await.unwrap();
     let path = directory.path().join(BLOBS).join(digest.hex());
     let pipe = |path: &Path| {
         let mkfifo = std::process::Command::new("mkfifo").arg(path).status().unwrap();
@@ -171,7 +171,7 @@ async fn what_is_no_file_is_no_blob() {
         fs::remove_file(&path).unwrap();
         make(&path);
         assert!(storage.open_blob(&digest).await.unwrap().is_none());
-        storage.put_blob(b"content").await.unwrap();
+        storage.put_blob(b"content", "text/plain").await.unwrap();
         assert!(storage.open_blob(&digest).await.unwrap().is_some());
     }
 }

@@ -88,7 +88,7 @@ fn try_request(
         .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
         .collect();
     let body = answer[end + 4..].to_vec();
-    if method != "HEAD" && status != 304 {
+    if method != "HEAD" && ![204, 304].contains(&status) {
         let announced: usize = headers["content-length"].parse().unwrap();
         if announced != body.len() {
             let problem = format!("{announced} bytes announced, {} received", body.len());

@@ -5,10 +5,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 mod client;
+#[path = "../../support/emulator.rs"]
+mod emulator;
+#[path = "../../support/fault_proxy.rs"]
+#[expect(dead_code, reason = "the tests of the storage use the rest")]
+mod fault_proxy;
 mod packages;
 mod server;
 
 pub(crate) use client::{Response, digest_of, get, head, request, run};
+pub(crate) use emulator::{ACCOUNT, BUCKET, Emulator};
+pub(crate) use fault_proxy::{Fault, FaultProxy, Rule};
 pub(crate) use packages::{Repository, Source, debian, fixtures, git, nix_config};
 pub(crate) use server::{Server, Setup};
 

@@ -54,6 +54,12 @@ rec {
     three
     four
   ];
+  # Does not compress, so its layer is as large.
+  large = package "large-1.0" ''
+    mkdir -p $out/share
+    openssl enc -aes-128-ctr -nosalt -K 0 -iv 0 -in /dev/zero 2> /dev/null |
+      head -c 30000000 > $out/share/noise
+  '';
   # One for each test that needs one: Nix builds a derivation only once at a time.
   hanging = package "hanging-1.0" ''
     echo waiting for ever

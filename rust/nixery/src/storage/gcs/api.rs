@@ -1,0 +1,406 @@
+//! The JSON API of Cloud Storage, for what the SDK does over gRPC only, which private
+//! endpoints and emulators don't speak.
+//!
+//! <https://cloud.google.com/storage/docs/json_api/v1>
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use google_cloud_auth::credentials::{CacheableResource, Credentials};
+use http::Extensions;
+use jiff::Timestamp;
+use md5::{Digest as _, Md5};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, DATE};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+
+use super::error::{BucketError, message};
+use super::options::BucketOptions;
+use super::retry::Retries;
+
+/// Characters of names that need no escape in a path (RFC 3986, 2.3).
+const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Objects in one page of a list, the most that the service gives.
+const PAGE: usize = 1000;
+
+/// The objects of one bucket.
+#[derive(Debug)]
+pub(super) struct Api {
+    client: reqwest::Client,
+    credentials: Credentials,
+    /// URL of the bucket.
+    bucket: String,
+    pub(super) retries: Retries,
+    /// How far the service's clock is ahead, in seconds.
+    ahead: AtomicI64,
+}
+
+/// An object, without its content.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Resource {
+    pub(super) name: String,
+    #[serde(deserialize_with = "number")]
+    pub(super) generation: i64,
+    #[serde(deserialize_with = "number")]
+    pub(super) metageneration: i64,
+    #[serde(deserialize_with = "number")]
+    pub(super) size: i64,
+    /// When it was written, or its metadata changed, by the service's clock.
+    pub(super) updated: Timestamp,
+    /// Of objects that were not composed.
+    #[serde(default)]
+    md5_hash: Option<String>,
+    #[serde(default)]
+    crc32c: Option<String>,
+}
+
+/// Numbers of 64 bits are texts in this API.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Text(String),
+        Number(i64),
+    }
+    match Written::deserialize(deserializer)? {
+        Written::Text(text) => text.parse().map_err(serde::de::Error::custom),
+        Written::Number(number) => Ok(number),
+    }
+}
+
+/// What tells whether an object has the right bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Checksums {
+    pub(super) size: u64,
+    pub(super) md5: [u8; 16],
+    pub(super) crc32c: u32,
+}
+
+impl Checksums {
+    pub(super) fn of(content: &[u8]) -> Self {
+        let md5 = Md5::digest(content).into();
+        Self { size: content.len() as u64, md5, crc32c: crc32c::crc32c(content) }
+    }
+}
+
+impl Resource {
+    /// Length in bytes.
+    pub(super) fn size(&self) -> u64 {
+        u64::try_from(self.size).unwrap_or_default()
+    }
+
+    pub(super) fn used(&self) -> SystemTime {
+        self.updated.into()
+    }
+
+    /// Whether it has these bytes, as far as the service tells.
+    pub(super) fn has(&self, checksums: &Checksums) -> bool {
+        let is = |told: &Option<String>, expected: &[u8]| match told {
+            Some(told) => BASE64_STANDARD.decode(told).is_ok_and(|told| told == expected),
+            None => true,
+        };
+        self.size() == checksums.size
+            && (self.md5_hash.is_some() || self.crc32c.is_some())
+            && is(&self.md5_hash, &checksums.md5)
+            && is(&self.crc32c, &checksums.crc32c.to_be_bytes())
+    }
+}
+
+/// What came of a change that was to be made to one version of an object only.
+#[derive(Debug)]
+pub(super) enum Change<T> {
+    Made(T),
+    /// There is another version now, or one where there was to be none.
+    OtherVersion,
+    Absent,
+}
+
+impl<T> Change<T> {
+    /// The same, whatever was made.
+    pub(super) fn without(self) -> Change<()> {
+        match self {
+            Self::Made(_) => Change::Made(()),
+            Self::OtherVersion => Change::OtherVersion,
+            Self::Absent => Change::Absent,
+        }
+    }
+}
+
+impl Change<Bytes> {
+    fn parsed(self) -> Result<Change<Resource>, BucketError> {
+        Ok(match self {
+            Self::Made(body) => Change::Made(parse(&body)?),
+            Self::OtherVersion => Change::OtherVersion,
+            Self::Absent => Change::Absent,
+        })
+    }
+}
+
+/// A list, or a part of one.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    #[serde(default)]
+    items: Vec<Resource>,
+    #[serde(default)]
+    next_page_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Rewritten {
+    done: bool,
+    #[serde(default, rename = "rewriteToken")]
+    token: Option<String>,
+    #[serde(default)]
+    resource: Option<Resource>,
+}
+
+fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, BucketError> {
+    serde_json::from_slice(body).map_err(|error| BucketError::Malformed(error.into()))
+}
+
+impl Api {
+    pub(super) fn new(
+        credentials: Credentials,
+        options: &BucketOptions,
+    ) -> Result<Self, BucketError> {
+        let client = reqwest::Client::builder()
+            .timeout(options.patience)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        Ok(Self {
+            client,
+            credentials,
+            bucket: format!("{}/storage/v1/b/{}", options.endpoint, options.bucket),
+            retries: Retries::new(),
+            ahead: AtomicI64::new(0),
+        })
+    }
+
+    /// What the service's clock shows at a time of this machine's, as far as its answers
+    /// told.
+    pub(super) fn service_time(&self, time: SystemTime) -> SystemTime {
+        shifted(time, self.seconds_ahead())
+    }
+
+    /// What this machine's clock shows at a time of the service's.
+    pub(super) fn time_here(&self, time: SystemTime) -> SystemTime {
+        shifted(time, -self.seconds_ahead())
+    }
+
+    /// What time it is for the service.
+    pub(super) fn now(&self) -> SystemTime {
+        self.service_time(SystemTime::now())
+    }
+
+    /// How far the service's clock is ahead of this machine's, in seconds.
+    pub(super) fn seconds_ahead(&self) -> i64 {
+        self.ahead.load(Ordering::Relaxed)
+    }
+
+    pub(super) async fn stat(&self, name: &str) -> Result<Option<Resource>, BucketError> {
+        match self.send(Method::GET, &object(name), None).await {
+            Ok(body) => Ok(Some(parse(&body)?)),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Says of this version of an object that it is used, which the service notes the
+    /// time of.
+    pub(super) async fn mark(&self, version: &Resource) -> Result<Change<Resource>, BucketError> {
+        let (generation, metageneration) = (version.generation, version.metageneration);
+        let path = format!(
+            "{}?ifGenerationMatch={generation}&ifMetagenerationMatch={metageneration}",
+            object(&version.name)
+        );
+        let mark = json!({ "metadata": { "nixery-used": Timestamp::now().to_string() } });
+        change(self.send(Method::PATCH, &path, Some(&mark)).await)?.parsed()
+    }
+
+    /// Deletes an object; with a version, only that and only with its present metadata.
+    pub(super) async fn delete(
+        &self,
+        name: &str,
+        version: Option<&Resource>,
+    ) -> Result<Change<()>, BucketError> {
+        let path = match version {
+            Some(Resource { generation, metageneration, .. }) => format!(
+                "{}?ifGenerationMatch={generation}&ifMetagenerationMatch={metageneration}",
+                object(name)
+            ),
+            None => object(name),
+        };
+        Ok(change(self.send(Method::DELETE, &path, None).await)?.without())
+    }
+
+    /// Copies an object within the service to where there is this generation now; 0
+    /// for none.
+    pub(super) async fn rewrite(
+        &self,
+        source: &Resource,
+        target: &str,
+        expected: i64,
+    ) -> Result<Change<Resource>, BucketError> {
+        let (_, bucket) = self.bucket.rsplit_once('/').unwrap_or_default();
+        let mut path = format!(
+            "{}/rewriteTo/b/{bucket}{}?ifSourceGenerationMatch={}&ifGenerationMatch={expected}",
+            object(&source.name),
+            object(target),
+            source.generation
+        );
+        let first = path.len();
+        loop {
+            let rewritten = match change(self.send(Method::POST, &path, None).await)? {
+                Change::Made(body) => parse::<Rewritten>(&body)?,
+                Change::OtherVersion => return Ok(Change::OtherVersion),
+                Change::Absent => return Ok(Change::Absent),
+            };
+            match (rewritten.done, rewritten.resource, rewritten.token) {
+                (true, Some(resource), _) => return Ok(Change::Made(resource)),
+                // Between places, the service takes several turns.
+                (false, _, Some(token)) => {
+                    path.truncate(first);
+                    path.push_str("&rewriteToken=");
+                    path.extend(utf8_percent_encode(&token, NAME));
+                }
+                _ => return Err(BucketError::Malformed("a rewrite without its result".into())),
+            }
+        }
+    }
+
+    /// Joins objects, at most 32, into one that isn't there yet.
+    pub(super) async fn compose(
+        &self,
+        sources: &[Resource],
+        target: &str,
+        destination: &Value,
+    ) -> Result<Change<Resource>, BucketError> {
+        let path = format!("{}/compose?ifGenerationMatch=0", object(target));
+        let sources: Vec<Value> = sources
+            .iter()
+            .map(|source| json!({ "name": source.name, "generation": source.generation.to_string() }))
+            .collect();
+        let body = json!({ "sourceObjects": sources, "destination": destination });
+        change(self.send(Method::POST, &path, Some(&body)).await)?.parsed()
+    }
+
+    /// All objects whose names begin like this.
+    pub(super) async fn list(&self, prefix: &str) -> Result<Vec<Resource>, BucketError> {
+        let prefix = utf8_percent_encode(prefix, NAME);
+        let first = format!("/o?prefix={prefix}&maxResults={PAGE}");
+        let mut all = Vec::new();
+        let mut path = first.clone();
+        loop {
+            let page: Page = parse(&self.send(Method::GET, &path, None).await?)?;
+            all.extend(page.items);
+            let Some(token) = page.next_page_token else { return Ok(all) };
+            path = format!("{first}&pageToken={}", utf8_percent_encode(&token, NAME));
+        }
+    }
+
+    /// Which of these permissions the account has.
+    pub(super) async fn test_permissions(
+        &self,
+        permissions: &[&str],
+    ) -> Result<Vec<String>, BucketError> {
+        #[derive(Deserialize)]
+        struct Held {
+            #[serde(default)]
+            permissions: Vec<String>,
+        }
+        let query: Vec<String> =
+            permissions.iter().map(|permission| format!("permissions={permission}")).collect();
+        let path = format!("/iam/testPermissions?{}", query.join("&"));
+        let held: Held = parse(&self.send(Method::GET, &path, None).await?)?;
+        Ok(held.permissions)
+    }
+
+    /// Sends a request, again where that may help.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Bytes, BucketError> {
+        let (method, body) = (&method, body);
+        let once = |attempt| async move {
+            match self.send_once(method, path, body).await {
+                // The attempt before has deleted it.
+                Err(error)
+                    if error.status() == Some(404) && *method == Method::DELETE && attempt > 1 =>
+                {
+                    Ok(Bytes::new())
+                }
+                other => other,
+            }
+        };
+        self.retries.run(once).await
+    }
+
+    async fn send_once(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Bytes, BucketError> {
+        let headers = match self.credentials.headers(Extensions::new()).await? {
+            CacheableResource::New { data, .. } => data,
+            // Only for callers who say which they have.
+            CacheableResource::NotModified => http::HeaderMap::new(),
+        };
+        let url = format!("{}{path}", self.bucket);
+        let mut request = self.client.request(method.clone(), url).headers(headers);
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
+        } else if method == Method::POST {
+            // The service wants to be told that there is nothing.
+            request = request.header(reqwest::header::CONTENT_LENGTH, 0);
+        }
+        let response = request.send().await?;
+        self.compare_clocks(response.headers());
+        let status = response.status();
+        let body = response.bytes().await?;
+        if status.is_success() {
+            return Ok(body);
+        }
+        Err(BucketError::Refused { status: status.as_u16(), message: message(&body) })
+    }
+
+    fn compare_clocks(&self, headers: &http::HeaderMap) {
+        let date = headers.get(DATE).and_then(|date| date.to_str().ok());
+        let Some(date) = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) else { return };
+        let ahead = date.timestamp().as_second() - Timestamp::now().as_second();
+        self.ahead.store(ahead, Ordering::Relaxed);
+    }
+}
+
+fn shifted(time: SystemTime, seconds: i64) -> SystemTime {
+    let difference = Duration::from_secs(seconds.unsigned_abs());
+    let shifted =
+        if seconds < 0 { time.checked_sub(difference) } else { time.checked_add(difference) };
+    shifted.unwrap_or(time)
+}
+
+fn object(name: &str) -> String {
+    format!("/o/{}", utf8_percent_encode(name, NAME))
+}
+
+fn change(result: Result<Bytes, BucketError>) -> Result<Change<Bytes>, BucketError> {
+    match result {
+        Ok(body) => Ok(Change::Made(body)),
+        Err(error) => match error.status() {
+            Some(412) => Ok(Change::OtherVersion),
+            Some(404) => Ok(Change::Absent),
+            _ => Err(error),
+        },
+    }
+}

@@ -1,0 +1,129 @@
+//! What can go wrong with a bucket.
+
+use google_cloud_gax::error::CredentialsError;
+use thiserror::Error;
+
+use crate::storage::StorageError;
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why something in a bucket could not be read or written.
+#[derive(Debug, Error)]
+pub enum BucketError {
+    /// The service refused it.
+    #[error("Cloud Storage answered {status}: {message}")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// What the service said.
+        message: String,
+    },
+    /// There was no answer, or only a part of one.
+    #[error("Cloud Storage can't be reached")]
+    Unreachable(#[source] Source),
+    /// It took too long.
+    #[error("Cloud Storage did not answer in time")]
+    TimedOut,
+    /// There are no credentials at the moment.
+    #[error("there are no credentials for Cloud Storage")]
+    Credentials {
+        /// Whether there may be some in a moment.
+        is_temporary: bool,
+        /// Why there are none.
+        source: Source,
+    },
+    /// The answer is not what it should be.
+    #[error("what Cloud Storage answered can't be understood")]
+    Malformed(#[source] Source),
+    /// Other bytes arrived than were sent.
+    #[error("Cloud Storage has other bytes than were sent")]
+    OtherBytes,
+    /// Others write the same at the same time, again and again.
+    #[error("others write it all the time")]
+    Contended,
+    /// A URL can't be signed.
+    #[error("the URL for it can't be signed")]
+    Signing(#[source] Source),
+}
+
+impl BucketError {
+    /// Whether it may be otherwise in a moment.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            // https://cloud.google.com/storage/docs/retry-strategy
+            Self::Refused { status, .. } => matches!(status, 408 | 429 | 500..=599),
+            Self::Unreachable(_) | Self::TimedOut | Self::OtherBytes | Self::Contended => true,
+            Self::Credentials { is_temporary, .. } => *is_temporary,
+            Self::Signing(_) | Self::Malformed(_) => false,
+        }
+    }
+
+    pub(super) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            Self::Unreachable(_)
+            | Self::TimedOut
+            | Self::Credentials { .. }
+            | Self::Malformed(_)
+            | Self::OtherBytes
+            | Self::Contended
+            | Self::Signing(_) => None,
+        }
+    }
+}
+
+impl From<CredentialsError> for BucketError {
+    fn from(error: CredentialsError) -> Self {
+        Self::Credentials { is_temporary: error.is_transient(), source: error.into() }
+    }
+}
+
+impl From<reqwest::Error> for BucketError {
+    fn from(error: reqwest::Error) -> Self {
+        if error.is_timeout() { Self::TimedOut } else { Self::Unreachable(error.into()) }
+    }
+}
+
+impl From<google_cloud_storage::Error> for BucketError {
+    fn from(error: google_cloud_storage::Error) -> Self {
+        if let Some(status) = error.http_status_code() {
+            let told = error.status().map(|status| status.message.clone());
+            let told = told.filter(|told| !told.is_empty());
+            let body = || error.http_payload().map(|body| message(body)).unwrap_or_default();
+            let message = told.unwrap_or_else(body);
+            return Self::Refused { status, message };
+        }
+        if error.is_authentication() {
+            let credentials = std::error::Error::source(&error);
+            let credentials = credentials.and_then(|source| source.downcast_ref());
+            let is_temporary = credentials.is_some_and(CredentialsError::is_transient);
+            Self::Credentials { is_temporary, source: error.into() }
+        } else if error.is_timeout() {
+            Self::TimedOut
+        } else if error.is_deserialization() {
+            Self::Malformed(error.into())
+        } else {
+            Self::Unreachable(error.into())
+        }
+    }
+}
+
+/// Longest message of the service that is kept, in characters.
+const MESSAGE: usize = 500;
+
+/// The message in an error's body
+/// (<https://cloud.google.com/storage/docs/json_api/v1/status-codes>).
+pub(super) fn message(body: &[u8]) -> String {
+    let document = serde_json::from_slice::<serde_json::Value>(body).ok();
+    let message = document.as_ref().and_then(|document| document["error"]["message"].as_str());
+    let text = message.map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned);
+    text.trim().chars().take(MESSAGE).collect()
+}
+
+/// For `map_err`: says what was tried with which object.
+pub(super) fn about(
+    action: &'static str,
+    object: impl Into<String>,
+) -> impl FnOnce(BucketError) -> StorageError {
+    move |source| StorageError::Bucket { action, object: object.into(), source: source.into() }
+}

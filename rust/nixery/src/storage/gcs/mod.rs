@@ -1,0 +1,335 @@
+//! Blobs and records in a bucket of Google Cloud Storage, which any number of servers
+//! share.
+//!
+//! An object has its name only with all of its bytes, which the service has compared; and
+//! whatever depends on what others have written meanwhile is done on condition of the
+//! object's generation. The mark of use is the time at which an object's metadata changed,
+//! by the service's clock.
+
+mod api;
+mod bucket;
+mod error;
+mod key;
+mod options;
+mod redirect;
+mod retry;
+mod setup;
+mod upload;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use google_cloud_gax::retry_policy::NeverRetry;
+use google_cloud_storage::client::Storage as Client;
+use quick_cache::sync::Cache;
+use tokio::runtime::Handle;
+
+pub use error::BucketError;
+pub use key::KeyError;
+pub use options::{BucketOptions, Delivery, GOOGLE, Identity, PATIENCE};
+pub use setup::SetupError;
+
+use super::blob::{Pieces, RemoteBlob};
+use super::{
+    Blob, BlobWriter, MARK_INTERVAL, Object, RecordKey, RecordKind, Removal, Served, Storage,
+    StorageError, Stored,
+};
+use crate::oci::Digest;
+use api::{Api, Change, Checksums, Resource};
+use bucket::{BLOBS, Bucket, Kind, NO_STORE, ROUNDS, STAGING, checksums_of, fetch, name_of};
+use error::about;
+use redirect::Redirects;
+use upload::{Upload, remove_parts};
+
+/// How long a blob that was seen is taken to be there when a client asks for it, without
+/// the bucket being asked.
+const SEEN: Duration = MARK_INTERVAL;
+
+/// Objects that are remembered to be there. Each takes about 150 bytes.
+const REMEMBERED: usize = 100_000;
+
+/// After this time, what is left of an unfinished blob is removed: whoever wrote it is
+/// gone.
+const ABANDONED: Duration = Duration::from_hours(24);
+
+/// A bucket with blobs and records.
+#[derive(Debug)]
+pub struct Gcs {
+    shared: Arc<Shared>,
+    runtime: Handle,
+}
+
+#[derive(Debug)]
+struct Shared {
+    bucket: Arc<Bucket>,
+    redirects: Option<Redirects>,
+    /// Lengths of blobs, and when they were seen.
+    seen: Cache<Digest, (u64, Instant)>,
+    /// What was marked, and when.
+    marked: Cache<Object, Instant>,
+}
+
+impl Gcs {
+    /// Uses a bucket, without asking for anything yet.
+    pub async fn open(options: &BucketOptions) -> Result<Self, SetupError> {
+        let credentials = options.credentials()?;
+        let signer = options.signer()?;
+        let client = Client::builder()
+            .with_endpoint(&options.endpoint)
+            .with_credentials(credentials.clone())
+            // See `Retries`.
+            .with_retry_policy(NeverRetry)
+            .build()
+            .await
+            .map_err(|error| SetupError::Client(error.into()))?;
+        let api =
+            Api::new(credentials, options).map_err(|error| SetupError::Client(error.into()))?;
+        let (name, patience) = (options.bucket.clone(), options.patience);
+        let bucket = Arc::new(Bucket { client, api, name, patience });
+        let redirects = match options.delivery {
+            Delivery::Streamed => None,
+            Delivery::Public
+            | Delivery::Signed
+            | Delivery::SignedWithKey { .. }
+            | Delivery::SignedByService => {
+                Some(Redirects::new(options.public_endpoint.clone(), signer))
+            }
+        };
+        let shared = Shared {
+            bucket,
+            redirects,
+            seen: Cache::new(REMEMBERED),
+            marked: Cache::new(REMEMBERED),
+        };
+        Ok(Self { shared: Arc::new(shared), runtime: Handle::current() })
+    }
+
+    /// Removes what writers that were killed have left.
+    pub async fn remove_abandoned(&self) -> Result<(), StorageError> {
+        self.remove_unfinished(ABANDONED).await
+    }
+
+    /// Removes unfinished blobs that nobody has written to for so long.
+    async fn remove_unfinished(&self, least: Duration) -> Result<(), StorageError> {
+        let bucket = &self.shared.bucket;
+        let prefix = format!("{STAGING}/");
+        let parts = bucket.api.list(&prefix).await.map_err(about("list", bucket.url(&prefix)))?;
+        let now = bucket.api.now();
+        let is_old =
+            |part: &&Resource| now.duration_since(part.used()).is_ok_and(|age| age >= least);
+        let old = parts.iter().filter(is_old);
+        let mut prefixes: Vec<&str> =
+            old.filter_map(|part| Some(part.name.rsplit_once('/')?.0)).collect();
+        prefixes.dedup();
+        for prefix in prefixes {
+            tracing::info!(prefix = bucket.url(prefix), "removing an unfinished blob");
+            remove_parts(bucket, prefix).await;
+        }
+        Ok(())
+    }
+
+    fn blob(&self, digest: &Digest, size: u64) -> Blob {
+        let remote = Remote {
+            bucket: Arc::clone(&self.shared.bucket),
+            runtime: self.runtime.clone(),
+            name: name_of(&Object::Blob(*digest)),
+            size,
+        };
+        Blob::remote(Arc::new(remote), size)
+    }
+
+    /// The length of a blob that was seen a short while ago, or is now.
+    async fn size_if_there(&self, digest: &Digest) -> Result<Option<u64>, StorageError> {
+        match self.shared.seen.get(digest) {
+            Some((size, seen)) if seen.elapsed() < SEEN => Ok(Some(size)),
+            _ => self.blob_size(digest).await,
+        }
+    }
+
+    fn about(
+        &self,
+        action: &'static str,
+        object: &Object,
+    ) -> impl FnOnce(BucketError) -> StorageError {
+        about(action, self.shared.bucket.url(&name_of(object)))
+    }
+}
+
+impl Shared {
+    fn forget(&self, object: &Object) {
+        self.marked.remove(object);
+        if let Object::Blob(digest) = object {
+            self.seen.remove(digest);
+        }
+    }
+}
+
+#[async_trait]
+impl Storage for Gcs {
+    /// Whether the bucket answers.
+    async fn check(&self) -> Result<(), StorageError> {
+        self.blob_size(&Digest::of(b"")).await.map(drop)
+    }
+
+    async fn read_record(&self, key: &RecordKey) -> Result<Option<Bytes>, StorageError> {
+        let object = Object::Record(key.clone());
+        self.shared.bucket.get(&name_of(&object)).await.map_err(self.about("read", &object))
+    }
+
+    async fn write_record(&self, key: &RecordKey, content: &[u8]) -> Result<(), StorageError> {
+        let object = Object::Record(key.clone());
+        let fail = self.about("write", &object);
+        let wrote = async {
+            let content = Bytes::copy_from_slice(content);
+            let checksums = checksums_of(content.clone()).await?;
+            let kind = Kind { media_type: "application/json", cache_control: NO_STORE };
+            self.shared.bucket.put(&name_of(&object), content, &checksums, kind, None).await
+        };
+        wrote.await.map_err(fail)?;
+        self.shared.marked.insert(object, Instant::now());
+        Ok(())
+    }
+
+    async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, StorageError> {
+        let object = Object::Blob(*digest);
+        let found = self.shared.bucket.api.stat(&name_of(&object)).await;
+        let Some(resource) = found.map_err(self.about("look for", &object))? else {
+            self.shared.forget(&object);
+            return Ok(None);
+        };
+        self.shared.seen.insert(*digest, (resource.size(), Instant::now()));
+        Ok(Some(resource.size()))
+    }
+
+    async fn open_blob(&self, digest: &Digest) -> Result<Option<Blob>, StorageError> {
+        let size = self.size_if_there(digest).await?;
+        Ok(size.map(|size| self.blob(digest, size)))
+    }
+
+    async fn serve_blob(&self, digest: &Digest) -> Result<Option<Served>, StorageError> {
+        let Some(size) = self.size_if_there(digest).await? else { return Ok(None) };
+        let ahead = self.shared.bucket.api.seconds_ahead();
+        let Some(redirects) = &self.shared.redirects else {
+            return Ok(Some(Served::Here(self.blob(digest, size))));
+        };
+        if !redirects.are_good(ahead) {
+            tracing::error!(
+                "sending a blob itself, as URLs that this machine signs would be refused: the \
+                 service's clock is {ahead} seconds ahead"
+            );
+            return Ok(Some(Served::Here(self.blob(digest, size))));
+        }
+        let object = Object::Blob(*digest);
+        let url = redirects.url(&self.shared.bucket.name, &name_of(&object)).await;
+        let url = url.map_err(self.about("send clients to", &object))?;
+        Ok(Some(Served::At(url.to_string())))
+    }
+
+    async fn put_blob(&self, content: &[u8], media_type: &str) -> Result<Digest, StorageError> {
+        let digest = Digest::of(content);
+        let object = Object::Blob(digest);
+        let content = Bytes::copy_from_slice(content);
+        let checksums = Checksums::of(&content);
+        let (bucket, name) = (&self.shared.bucket, name_of(&object));
+        let put = bucket.ensure_content(&name, &checksums, content, media_type).await;
+        put.map_err(self.about("write", &object))?;
+        self.shared.seen.insert(digest, (checksums.size, Instant::now()));
+        self.shared.marked.insert(object, Instant::now());
+        Ok(digest)
+    }
+
+    async fn touch(&self, object: &Object) -> Result<bool, StorageError> {
+        let now = Instant::now();
+        if self.shared.marked.get(object).is_some_and(|marked| now - marked < MARK_INTERVAL) {
+            return Ok(true);
+        }
+        let (bucket, name) = (&self.shared.bucket, name_of(object));
+        let mark = async {
+            for _ in 0..ROUNDS {
+                let Some(resource) = bucket.api.stat(&name).await? else { return Ok(false) };
+                if let Some(is_there) = bucket.mark(&resource).await? {
+                    return Ok(is_there);
+                }
+            }
+            Err(BucketError::Contended)
+        };
+        let is_there = mark.await.map_err(self.about("mark", object))?;
+        if is_there {
+            self.shared.marked.insert(object.clone(), now);
+        } else {
+            self.shared.forget(object);
+        }
+        Ok(is_there)
+    }
+
+    async fn list(&self) -> Result<Vec<Stored>, StorageError> {
+        let bucket = &self.shared.bucket;
+        let mut all = Vec::new();
+        let prefixes = [None].into_iter().chain(RecordKind::ALL.map(Some));
+        for kind in prefixes {
+            let prefix = format!("{}/", kind.map_or(BLOBS, RecordKind::directory));
+            let found = bucket.api.list(&prefix).await;
+            let found = found.map_err(about("list", bucket.url(&prefix)))?;
+            all.extend(found.into_iter().filter_map(|resource| {
+                let key = Digest::from_hex(resource.name.strip_prefix(&prefix)?)?;
+                let object = match kind {
+                    None => Object::Blob(key),
+                    Some(kind) => Object::Record(RecordKey { kind, key }),
+                };
+                let used = bucket.api.time_here(resource.used());
+                Some(Stored { object, size: resource.size(), used })
+            }));
+        }
+        Ok(all)
+    }
+
+    async fn remove(
+        &self,
+        object: &Object,
+        not_used_since: SystemTime,
+    ) -> Result<Removal, StorageError> {
+        let (bucket, name) = (&self.shared.bucket, name_of(object));
+        let remove = async {
+            let Some(version) = bucket.api.stat(&name).await? else { return Ok(Removal::Absent) };
+            if bucket.api.time_here(version.used()) > not_used_since {
+                return Ok(Removal::Used);
+            }
+            Ok(match bucket.api.delete(&name, Some(&version)).await? {
+                Change::Made(()) => Removal::Removed,
+                Change::Absent => Removal::Absent,
+                // It was marked, or written, since it was looked at.
+                Change::OtherVersion => Removal::Used,
+            })
+        };
+        let removal = remove.await.map_err(self.about("remove", object))?;
+        if removal != Removal::Used {
+            self.shared.forget(object);
+        }
+        Ok(removal)
+    }
+
+    fn create_blob(&self) -> Result<Box<dyn BlobWriter>, StorageError> {
+        Ok(Box::new(Upload::new(Arc::clone(&self.shared.bucket), self.runtime.clone())))
+    }
+}
+
+/// A blob in the bucket.
+#[derive(Debug)]
+struct Remote {
+    bucket: Arc<Bucket>,
+    runtime: Handle,
+    name: String,
+    size: u64,
+}
+
+impl RemoteBlob for Remote {
+    fn fetch(&self, start: u64, end: u64) -> Pieces {
+        let bucket = Arc::clone(&self.bucket);
+        fetch(bucket, &self.runtime, self.name.clone(), (start, end), self.size)
+    }
+}
+
+#[cfg(test)]
+mod tests;

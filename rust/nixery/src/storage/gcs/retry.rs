@@ -1,0 +1,65 @@
+//! How often, and after how long, the service is asked again.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use google_cloud_gax::backoff_policy::BackoffPolicy;
+use google_cloud_gax::exponential_backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
+use google_cloud_gax::retry_state::RetryState;
+
+use super::error::BucketError;
+
+/// How often the same is tried: with the pauses between, for about 20 seconds.
+const ATTEMPTS: u32 = 7;
+
+/// Status for a token that isn't good, or not any more.
+const UNAUTHORIZED: u16 = 401;
+
+/// Does the same again where that may help. The SDK could too, but not where an answer
+/// doesn't come at all, or where a token has just run out.
+#[derive(Debug)]
+pub(super) struct Retries {
+    backoff: ExponentialBackoff,
+    /// Whether the credentials were ever good: if they were, it is the token that isn't.
+    accepted: AtomicBool,
+}
+
+impl Retries {
+    pub(super) fn new() -> Self {
+        // Not the same for all, so that servers which were turned away together don't come
+        // back together.
+        let backoff = ExponentialBackoffBuilder::new()
+            .with_initial_delay(Duration::from_millis(250))
+            .with_maximum_delay(Duration::from_secs(8))
+            .with_scaling(2.0)
+            .clamp();
+        Self { backoff, accepted: AtomicBool::new(false) }
+    }
+
+    /// Calls `once`, with the number of the attempt, until it succeeds or there is no hope.
+    pub(super) async fn run<T, F>(&self, mut once: impl FnMut(u32) -> F) -> Result<T, BucketError>
+    where
+        F: Future<Output = Result<T, BucketError>>,
+    {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let error = match once(attempts).await {
+                Ok(done) => {
+                    self.accepted.store(true, Ordering::Relaxed);
+                    return Ok(done);
+                }
+                Err(error) => error,
+            };
+            let token_ran_out =
+                error.status() == Some(UNAUTHORIZED) && self.accepted.load(Ordering::Relaxed);
+            if attempts == ATTEMPTS || !(error.is_temporary() || token_ran_out) {
+                return Err(error);
+            }
+            let state = RetryState::new(true).set_attempt_count(attempts);
+            let pause = self.backoff.on_failure(&state);
+            tracing::debug!(%error, attempts, ?pause, "Cloud Storage is asked again");
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
