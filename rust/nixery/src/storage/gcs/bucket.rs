@@ -6,12 +6,11 @@ use bytes::{Bytes, BytesMut};
 use google_cloud_storage::client::Storage as Client;
 use google_cloud_storage::model_ext::ReadRange;
 use google_cloud_storage::read_object::ReadObjectResponse;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::api::{Api, Change, Checksums, Resource};
+use super::api::{Api, Change};
 use super::error::BucketError;
-use crate::storage::blob::Pieces;
+use super::resource::{Checksums, Resource};
 use crate::storage::{MARK_INTERVAL, Object};
 
 /// The prefix of blobs.
@@ -26,12 +25,6 @@ pub(super) const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// The same for what is replaced, or gone in a moment. Without that the service says
 /// that what is public may be kept for an hour.
 pub(super) const NO_STORE: &str = "no-store";
-
-/// Pieces of a blob that wait to be taken. Each has what came at once from the network.
-const AHEAD: usize = 4;
-
-/// How often reading goes on after it stopped.
-const RESUMED: u32 = 5;
 
 /// How often something is looked at again that others change at the same time.
 pub(super) const ROUNDS: usize = 10;
@@ -124,13 +117,13 @@ impl Bucket {
     /// The whole content of an object.
     pub(super) async fn get(&self, name: &str) -> Result<Option<Bytes>, BucketError> {
         let once = |_| async {
-            let mut response = match self.begin_to_read_once(name, ReadRange::all()).await {
+            let mut response = match self.begin_to_read(name, ReadRange::all()).await {
                 Ok(response) => response,
                 Err(error) if error.status() == Some(404) => return Ok(None),
                 Err(error) => return Err(error),
             };
             let mut content = BytesMut::new();
-            while let Some(piece) = self.next(&mut response).await {
+            while let Some(piece) = self.next_piece(&mut response).await {
                 content.extend_from_slice(&piece?);
             }
             Ok(Some(content.freeze()))
@@ -138,77 +131,7 @@ impl Bucket {
         self.api.retries.run(once).await
     }
 
-    /// Sends the bytes from `start` up to `end` of an object with `size` bytes, until
-    /// nobody wants them any more. The last piece comes only after checksums were compared.
-    pub(super) async fn send(
-        &self,
-        name: &str,
-        (mut start, end): (u64, u64),
-        size: u64,
-        target: &mpsc::Sender<std::io::Result<Bytes>>,
-    ) -> Result<(), BucketError> {
-        let mut resumed = 0;
-        loop {
-            match self.send_from(&mut start, end, name, size, target).await {
-                Err(error) if error.is_temporary() && resumed < RESUMED => {
-                    resumed += 1;
-                    tracing::debug!(name, start, %error, "reading from the bucket goes on");
-                }
-                other => return other,
-            }
-        }
-    }
-
-    /// The same as far as it goes; raises `start`.
-    async fn send_from(
-        &self,
-        start: &mut u64,
-        end: u64,
-        name: &str,
-        size: u64,
-        target: &mpsc::Sender<std::io::Result<Bytes>>,
-    ) -> Result<(), BucketError> {
-        if *start >= end {
-            return Ok(());
-        }
-        let mut response = self.begin_to_read(name, (*start, end), size).await?;
-        if u64::try_from(response.object().size) != Ok(size) {
-            return Err(BucketError::Malformed("it has another length now".into()));
-        }
-        let mut held = Bytes::new();
-        let mut received = *start;
-        while let Some(piece) = self.next(&mut response).await {
-            let piece = piece?;
-            received += piece.len() as u64;
-            let before = std::mem::replace(&mut held, piece);
-            let length = before.len() as u64;
-            if length > 0 && target.send(Ok(before)).await.is_err() {
-                return Ok(());
-            }
-            *start += length;
-        }
-        if received != end {
-            return Err(BucketError::Unreachable("cut off".into()));
-        }
-        let _ = target.send(Ok(held)).await;
-        Ok(())
-    }
-
-    async fn begin_to_read(
-        &self,
-        name: &str,
-        (start, end): (u64, u64),
-        size: u64,
-    ) -> Result<ReadObjectResponse, BucketError> {
-        // Checksums are of the whole, and are compared only where it is read at once.
-        let range = || match (start, end) {
-            (0, end) if end == size => ReadRange::all(),
-            (start, end) => ReadRange::segment(start, end - start),
-        };
-        self.api.retries.run(|_| self.begin_to_read_once(name, range())).await
-    }
-
-    async fn begin_to_read_once(
+    pub(super) async fn begin_to_read(
         &self,
         name: &str,
         range: ReadRange,
@@ -218,7 +141,10 @@ impl Bucket {
         Ok(response.map_err(|_| BucketError::TimedOut)??)
     }
 
-    async fn next(&self, response: &mut ReadObjectResponse) -> Option<Result<Bytes, BucketError>> {
+    pub(super) async fn next_piece(
+        &self,
+        response: &mut ReadObjectResponse,
+    ) -> Option<Result<Bytes, BucketError>> {
         match timeout(self.patience, response.next()).await {
             Ok(next) => Some(next?.map_err(BucketError::from)),
             Err(_) => Some(Err(BucketError::TimedOut)),
@@ -285,23 +211,6 @@ impl Bucket {
         }
         Err(BucketError::Contended)
     }
-}
-
-/// Begins to fetch a part of an object.
-pub(super) fn fetch(
-    bucket: std::sync::Arc<Bucket>,
-    runtime: &tokio::runtime::Handle,
-    name: String,
-    range: (u64, u64),
-    size: u64,
-) -> Pieces {
-    let (sender, pieces) = mpsc::channel(AHEAD);
-    runtime.spawn(async move {
-        if let Err(error) = bucket.send(&name, range, size, &sender).await {
-            let _ = sender.send(Err(std::io::Error::other(error))).await;
-        }
-    });
-    pieces
 }
 
 /// Takes milliseconds for megabytes, which others shall not wait for.

@@ -8,10 +8,12 @@
 
 mod api;
 mod bucket;
+mod download;
 mod error;
 mod key;
 mod options;
 mod redirect;
+mod resource;
 mod retry;
 mod setup;
 mod upload;
@@ -31,16 +33,17 @@ pub use key::KeyError;
 pub use options::{BucketOptions, Delivery, GOOGLE, Identity, PATIENCE};
 pub use setup::SetupError;
 
-use super::blob::{Pieces, RemoteBlob};
 use super::{
     Blob, BlobWriter, MARK_INTERVAL, Object, RecordKey, RecordKind, Removal, Served, Storage,
     StorageError, Stored,
 };
 use crate::oci::Digest;
-use api::{Api, Change, Checksums, Resource};
-use bucket::{BLOBS, Bucket, Kind, NO_STORE, ROUNDS, STAGING, checksums_of, fetch, name_of};
+use api::{Api, Change};
+use bucket::{BLOBS, Bucket, Kind, NO_STORE, ROUNDS, STAGING, checksums_of, name_of};
+use download::Remote;
 use error::about;
 use redirect::Redirects;
+use resource::{Checksums, Resource};
 use upload::{Upload, remove_parts};
 
 /// How long a blob that was seen is taken to be there when a client asks for it, without
@@ -312,22 +315,6 @@ impl Storage for Gcs {
 
     fn create_blob(&self) -> Result<Box<dyn BlobWriter>, StorageError> {
         Ok(Box::new(Upload::new(Arc::clone(&self.shared.bucket), self.runtime.clone())))
-    }
-}
-
-/// A blob in the bucket.
-#[derive(Debug)]
-struct Remote {
-    bucket: Arc<Bucket>,
-    runtime: Handle,
-    name: String,
-    size: u64,
-}
-
-impl RemoteBlob for Remote {
-    fn fetch(&self, start: u64, end: u64) -> Pieces {
-        let bucket = Arc::clone(&self.bucket);
-        fetch(bucket, &self.runtime, self.name.clone(), (start, end), self.size)
     }
 }
 

@@ -18,9 +18,10 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::api::{Change, Checksums, Resource};
+use super::api::Change;
 use super::bucket::{Bucket, IMMUTABLE, Kind, NO_STORE, STAGING, checksums_of, name_of};
 use super::error::{BucketError, about};
+use super::resource::{Checksums, Resource};
 use crate::concurrent::try_all;
 use crate::oci::Digest;
 use crate::storage::{BlobSink, BlobWriter, Object, StorageError};
