@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::error::{BucketError, message};
 use super::options::BucketOptions;
-use super::resource::Resource;
+use super::resource::{Resource, Version};
 use super::retry::Retries;
 
 /// Characters of names that need no escape in a path (RFC 3986, 2.3).
@@ -206,7 +206,7 @@ impl Api {
     /// Joins objects, at most 32, into one that isn't there yet.
     pub(super) async fn compose(
         &self,
-        sources: &[Resource],
+        sources: &[Version],
         target: &str,
         destination: &Value,
     ) -> Result<Change<Resource>, BucketError> {

@@ -43,6 +43,13 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     }
 }
 
+/// One version of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Version {
+    pub(super) name: String,
+    pub(super) generation: i64,
+}
+
 /// What tells whether an object has the right bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Checksums {
@@ -62,6 +69,10 @@ impl Resource {
     /// Length in bytes.
     pub(super) fn size(&self) -> u64 {
         u64::try_from(self.size).unwrap_or_default()
+    }
+
+    pub(super) fn version(&self) -> Version {
+        Version { name: self.name.clone(), generation: self.generation }
     }
 
     pub(super) fn used(&self) -> SystemTime {

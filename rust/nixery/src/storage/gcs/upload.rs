@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::api::Change;
 use super::bucket::{Bucket, IMMUTABLE, Kind, NO_STORE, STAGING, checksums_of, name_of};
 use super::error::{BucketError, about};
-use super::resource::{Checksums, Resource};
+use super::resource::{Checksums, Resource, Version};
 use crate::concurrent::try_all;
 use crate::oci::Digest;
 use crate::storage::{BlobSink, BlobWriter, Object, StorageError};
@@ -46,8 +46,8 @@ pub(super) struct Upload {
     /// Where its parts are.
     prefix: String,
     part: Vec<u8>,
-    sending: VecDeque<JoinHandle<Result<Resource, BucketError>>>,
-    sent: Vec<Resource>,
+    sending: VecDeque<JoinHandle<Result<Version, BucketError>>>,
+    sent: Vec<Version>,
     parts: usize,
     size: u64,
     crc32c: u32,
@@ -120,18 +120,21 @@ impl Upload {
     }
 }
 
-/// Sends one part. One that is there already was sent by a try whose answer was lost.
+/// Sends one part.
 async fn send_part(
     bucket: Arc<Bucket>,
     name: String,
     content: Bytes,
-) -> Result<Resource, BucketError> {
+) -> Result<Version, BucketError> {
     let kind = Kind { media_type: LAYER, cache_control: NO_STORE };
     let checksums = checksums_of(content.clone()).await?;
-    bucket.put(&name, content, &checksums, kind, Some(0)).await?;
-    match bucket.api.stat(&name).await? {
-        Some(part) if part.has(&checksums) => Ok(part),
-        _ => Err(BucketError::OtherBytes),
+    match bucket.put(&name, content, &checksums, kind, Some(0)).await? {
+        Change::Made(generation) => Ok(Version { name, generation }),
+        // By a try whose answer was lost: nobody else knows the name.
+        Change::OtherVersion | Change::Absent => match bucket.api.stat(&name).await? {
+            Some(part) if part.has(&checksums) => Ok(part.version()),
+            _ => Err(BucketError::OtherBytes),
+        },
     }
 }
 
@@ -139,29 +142,33 @@ async fn send_part(
 async fn join(
     bucket: &Bucket,
     prefix: &str,
-    mut parts: Vec<Resource>,
+    mut parts: Vec<Version>,
 ) -> Result<Resource, BucketError> {
-    let destination = json!({ "contentType": LAYER, "cacheControl": IMMUTABLE });
     let mut level = 0;
     loop {
         level += 1;
-        let (name, destination) =
-            (|n: usize| format!("{prefix}/joined-{level}-{n:06}"), &destination);
-        let joined = parts.chunks(COMPOSED).enumerate().map(|(n, some)| async move {
-            let name = name(n);
-            match bucket.api.compose(some, &name, destination).await? {
-                Change::Made(resource) => Ok(resource),
-                // By a try whose answer was lost.
-                Change::OtherVersion => {
-                    bucket.api.stat(&name).await?.ok_or(BucketError::OtherBytes)
-                }
-                Change::Absent => Err(BucketError::OtherBytes),
-            }
+        let joined = parts.chunks(COMPOSED).enumerate().map(|(number, some)| {
+            join_some(bucket, format!("{prefix}/joined-{level}-{number:06}"), some)
         });
-        parts = try_all(joined).await?;
-        if parts.len() <= 1 {
-            return parts.pop().ok_or(BucketError::OtherBytes);
+        let mut joined = try_all(joined).await?;
+        if joined.len() <= 1 {
+            return joined.pop().ok_or(BucketError::OtherBytes);
         }
+        parts = joined.iter().map(Resource::version).collect();
+    }
+}
+
+async fn join_some(
+    bucket: &Bucket,
+    name: String,
+    parts: &[Version],
+) -> Result<Resource, BucketError> {
+    let destination = json!({ "contentType": LAYER, "cacheControl": IMMUTABLE });
+    match bucket.api.compose(parts, &name, &destination).await? {
+        Change::Made(resource) => Ok(resource),
+        // By a try whose answer was lost.
+        Change::OtherVersion => bucket.api.stat(&name).await?.ok_or(BucketError::OtherBytes),
+        Change::Absent => Err(BucketError::OtherBytes),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use futures_util::future::join_all;
+
 use super::fault_proxy::{Fault, FaultProxy, Rule};
 use super::uploads::{noise, read, write};
 use super::*;
@@ -125,10 +127,11 @@ async fn answers_that_do_not_come_are_not_waited_for() {
     assert_eq!(proxy.injected(), 2);
 }
 
+/// Each step at the same time, as it takes some seconds until there is no hope.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_stays_broken_is_told_and_leaves_no_blob() {
-    let (_emulator, proxy, gcs) = behind_proxy().await;
-    for path in ["name=staging", "compose", "rewriteTo", "name=layers"] {
+    let steps = ["name=staging", "compose", "rewriteTo", "name=layers"].map(|path| async move {
+        let (_emulator, proxy, gcs) = behind_proxy().await;
         let length = if path == "name=layers" { 1000 } else { 20 << 20 };
         let content = Arc::new(noise(length));
         proxy.add(Rule::new(Fault::Status(503, "{}")).path(path).times(FOREVER));
@@ -136,7 +139,13 @@ async fn what_stays_broken_is_told_and_leaves_no_blob() {
         assert!(error.is_temporary(), "{error:?}");
         proxy.clear();
         assert!(gcs.open_blob(&Digest::of(&content)).await.unwrap().is_none());
-    }
+    });
+    join_all(steps).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_service_refuses_is_told_as_it_says() {
+    let (_emulator, proxy, gcs) = behind_proxy().await;
     let refused = Fault::Status(403, "{\"error\": {\"message\": \"not you\"}}");
     proxy.add(Rule::new(refused).times(FOREVER));
     let error = gcs.read_record(&record()).await.unwrap_err();
