@@ -27,4 +27,5 @@ pub mod serve;
 pub mod source;
 pub mod storage;
 pub mod store_path;
+pub mod systemd;
 pub mod telemetry;

@@ -78,7 +78,7 @@ async fn layers(path: &Path) -> Result<String, Box<dyn Error>> {
     let content = fs::read(path).map_err(|error| about(&error))?;
     let graph: GraphFile = serde_json::from_slice(&content).map_err(|error| about(&error))?;
     let url = std::env::var("NIX_POPULARITY_URL").ok().filter(|url| !url.is_empty());
-    let (popularity, _) = popularity::load(url.as_deref()).await?;
+    let popularity = popularity::load(url.as_deref()).await?.popularity;
     let layers = group(&graph.closure, &graph.roots, &popularity, DEFAULT_MAX_LAYERS)
         .map_err(|error| about(&error))?;
     Ok(report(&layers, &graph.closure))

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::assemble::PopularityTable;
 use crate::layers::{Popularity, PopularityError};
 use crate::oci::Digest;
 use crate::source::without_credentials;
@@ -50,10 +51,11 @@ pub enum LoadError {
     },
 }
 
-/// Reads the table at a file, http or https URL; an empty one without a URL. The
-/// digest identifies the table, as it decides which layers images have.
-pub async fn load(url: Option<&str>) -> Result<(Popularity, Digest), LoadError> {
-    let Some(url) = url else { return Ok((Popularity::empty(), Digest::of(b""))) };
+/// Reads the table at a file, http or https URL; an empty one without a URL.
+pub async fn load(url: Option<&str>) -> Result<PopularityTable, LoadError> {
+    let Some(url) = url else {
+        return Ok(PopularityTable { popularity: Popularity::empty(), digest: Digest::of(b"") });
+    };
     let content = match url.strip_prefix("file://") {
         Some(path) => {
             let path = path.to_owned();
@@ -63,7 +65,7 @@ pub async fn load(url: Option<&str>) -> Result<(Popularity, Digest), LoadError> 
     };
     let popularity = Popularity::from_json(&content)
         .map_err(|source| LoadError::Malformed { url: without_credentials(url), source })?;
-    Ok((popularity, Digest::of(&content)))
+    Ok(PopularityTable { popularity, digest: Digest::of(&content) })
 }
 
 async fn fetch(url: &str) -> Result<Vec<u8>, LoadError> {
@@ -114,9 +116,9 @@ mod tests {
         let from_file = load(Some(&format!("file://{}", file.path().display()))).await.unwrap();
         let url = serve_once("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{\"glibc\": 5}");
         let from_server = load(Some(&url)).await.unwrap();
-        assert_eq!((from_file.0.len(), from_server.0.len()), (1, 1));
-        assert_eq!(from_file.1, from_server.1);
-        assert!(load(None).await.unwrap().0.is_empty());
+        assert_eq!((from_file.popularity.len(), from_server.popularity.len()), (1, 1));
+        assert_eq!(from_file.digest, from_server.digest);
+        assert!(load(None).await.unwrap().popularity.is_empty());
     }
 
     #[tokio::test]

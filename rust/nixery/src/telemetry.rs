@@ -4,8 +4,11 @@ use std::io;
 
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{LogConfig, LogFormat};
+use crate::systemd;
 
 /// Why nothing can be logged.
 #[derive(Debug, Error)]
@@ -21,23 +24,34 @@ pub enum TelemetryError {
         /// What is wrong with it.
         source: tracing_subscriber::filter::ParseError,
     },
+    /// There is no journal.
+    #[error("can't log to systemd's journal; NIXERY_LOG_FORMAT (log.format) can be text or json")]
+    Journal(#[source] io::Error),
     /// Somebody else logs already.
     #[error("logging is set up already")]
     Twice(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Logs to standard error, as configured.
+/// Logs to standard error or to the journal, as configured.
 pub fn start(config: &LogConfig) -> Result<(), TelemetryError> {
     let filter = EnvFilter::builder()
         .parse(&config.filter)
         .map_err(|source| TelemetryError::Filter { filter: config.filter.clone(), source })?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match config.format {
+    let by_itself =
+        || if systemd::logs_to_journal() { LogFormat::Journal } else { LogFormat::Text };
+    let lines = || tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
+    match config.format.unwrap_or_else(by_itself) {
         LogFormat::Text => {
             let colours = io::IsTerminal::is_terminal(&io::stderr());
-            subscriber.with_ansi(colours).try_init()
+            registry.with(lines().with_ansi(colours)).try_init()
         }
-        LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
+        LogFormat::Json => registry.with(lines().json().flatten_event(true)).try_init(),
+        LogFormat::Journal => {
+            let journal = tracing_journald::layer().map_err(TelemetryError::Journal)?;
+            let journal = journal.with_field_prefix(Some("NIXERY".to_owned()));
+            registry.with(journal).try_init()
+        }
     }
-    .map_err(TelemetryError::Twice)
+    .map_err(|error| TelemetryError::Twice(error.into()))
 }

@@ -10,7 +10,7 @@ use super::error::AssembleError;
 use super::packages::{Ingredients, package_paths};
 use super::packing::{Content, Plan};
 use super::turn::Turn;
-use super::{Image, ImageRequest, Inner, StoredManifest, environment};
+use super::{Image, ImageRequest, Inner, PopularityTable, StoredManifest, environment};
 use crate::archive::PackError;
 use crate::cache::LayerRecord;
 use crate::concurrent::try_all;
@@ -37,6 +37,8 @@ pub(super) struct Build<'a> {
     /// What the client calls it, for the log.
     pub(super) name: &'a str,
     pub(super) turn: Turn<'a>,
+    /// The table that its record is to be found by.
+    pub(super) popularity: Arc<PopularityTable>,
 }
 
 impl Build<'_> {
@@ -93,9 +95,9 @@ impl Build<'_> {
     /// Large closures take tens of milliseconds, which others shall not wait for.
     async fn group(&self, ingredients: &Ingredients) -> Result<Vec<Layer>, AssembleError> {
         let (closure, popularity) =
-            (Arc::clone(&ingredients.closure), Arc::clone(&self.inner.popularity));
+            (Arc::clone(&ingredients.closure), Arc::clone(&self.popularity));
         let (roots, budget) = (package_paths(&ingredients.packages), self.inner.limits.max_layers);
-        let work = spawn_blocking(move || group(&closure, &roots, &popularity, budget));
+        let work = spawn_blocking(move || group(&closure, &roots, &popularity.popularity, budget));
         Ok(work.await.map_err(|_| AssembleError::Crashed)??)
     }
 

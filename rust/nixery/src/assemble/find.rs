@@ -8,7 +8,7 @@ use tokio::task::spawn_blocking;
 
 use super::error::AssembleError;
 use super::known::KnownImage;
-use super::{Image, ImageRequest, Inner, StoredManifest};
+use super::{Image, ImageRequest, Inner, PopularityTable, StoredManifest};
 use crate::cache::{ManifestInputs, ManifestRecord, manifest_key};
 use crate::counters::{CacheLayer, looked_up};
 use crate::oci::{Digest, Format, Manifest};
@@ -126,7 +126,11 @@ impl Inner {
 
     /// Where an image's manifests are recorded; nowhere when its source may
     /// have moved by the next time.
-    pub(super) fn manifest_key(&self, request: &ImageRequest) -> Option<RecordKey> {
+    pub(super) fn manifest_key(
+        &self,
+        request: &ImageRequest,
+        popularity: &PopularityTable,
+    ) -> Option<RecordKey> {
         if !request.source.is_fixed() {
             return None;
         }
@@ -137,7 +141,7 @@ impl Inner {
             packages: &packages,
             level: self.packer.level(),
             max_layers: self.limits.max_layers,
-            popularity: &self.popularity_digest,
+            popularity: &popularity.digest,
         }))
     }
 

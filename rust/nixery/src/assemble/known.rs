@@ -112,6 +112,10 @@ impl Known {
         self.images.insert(request, KnownImage { image, until, state: self.state(marks) });
     }
 
+    pub(super) fn forget_images(&self) {
+        self.images.clear();
+    }
+
     pub(super) fn forget_image(&self, request: &ImageRequest) {
         self.images.remove(request);
     }

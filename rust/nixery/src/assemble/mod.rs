@@ -15,7 +15,7 @@ mod packing;
 mod realise;
 mod turn;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
@@ -67,8 +67,17 @@ pub struct Parts {
     pub builder: Builder,
     /// Makes layers.
     pub packer: Packer,
-    /// The popularity table, and what identifies it.
-    pub popularity: (Popularity, Digest),
+    /// How popular packages are.
+    pub popularity: PopularityTable,
+}
+
+/// A popularity table.
+#[derive(Debug)]
+pub struct PopularityTable {
+    /// What is in it.
+    pub popularity: Popularity,
+    /// What identifies it: it decides which layers images have.
+    pub digest: Digest,
 }
 
 /// Which image: its packages, from where.
@@ -104,8 +113,7 @@ struct Inner {
     pins: Pins,
     builder: Builder,
     packer: Packer,
-    popularity: Arc<Popularity>,
-    popularity_digest: Digest,
+    popularity: RwLock<Arc<PopularityTable>>,
     limits: Limits,
     known: Known,
     flights: Flights<ImageRequest, Outcome>,
@@ -119,7 +127,6 @@ impl Assembler {
     /// Puts the parts together.
     pub fn new(parts: Parts, limits: Limits) -> Self {
         let Parts { records, directory, pins, builder, packer, popularity } = parts;
-        let (popularity, popularity_digest) = popularity;
         Self(Arc::new(Inner {
             storage: Arc::clone(records.storage()),
             records,
@@ -127,8 +134,7 @@ impl Assembler {
             pins,
             builder,
             packer,
-            popularity: Arc::new(popularity),
-            popularity_digest,
+            popularity: RwLock::new(Arc::new(popularity)),
             places: Semaphore::new(limits.max_builds + limits.max_queue),
             turns: Semaphore::new(limits.max_builds),
             limits,
@@ -188,6 +194,13 @@ impl Assembler {
         manifest.map_err(|error| Failure::logged(&digest.to_string(), error))
     }
 
+    /// Has images be layered by another table from now on. Builds that run end with the
+    /// one that they began with.
+    pub fn set_popularity(&self, table: PopularityTable) {
+        *self.0.popularity.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+        self.0.known.forget_images();
+    }
+
     /// Waits until no build runs or waits. New ones are not kept from starting.
     pub async fn idle(&self) {
         let all = self.0.limits.max_builds + self.0.limits.max_queue;
@@ -203,13 +216,18 @@ impl Assembler {
 }
 
 impl Inner {
+    fn popularity(&self) -> Arc<PopularityTable> {
+        Arc::clone(&self.popularity.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Answers from the records, or builds, and remembers the image.
     async fn find_or_build(
         &self,
         name: &ImageName,
         request: ImageRequest,
     ) -> Result<Arc<Image>, AssembleError> {
-        let key = self.manifest_key(&request);
+        let popularity = self.popularity();
+        let key = self.manifest_key(&request, &popularity);
         if let Some(key) = &key
             && let Some(image) = self.recorded(key).await?
         {
@@ -219,7 +237,7 @@ impl Inner {
         let _running = counters::build_running();
         let begin = Instant::now();
         let turn = Turn::new(&self.turns);
-        let build = Build { inner: self, request: &request, name: name.as_str(), turn };
+        let build = Build { inner: self, request: &request, name: name.as_str(), turn, popularity };
         let result = build.run().await;
         counters::build_ended(result.is_ok(), begin.elapsed());
         let Built { image, is_fixed } = result?;

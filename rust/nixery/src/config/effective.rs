@@ -95,10 +95,13 @@ pub(super) fn check(
         log: LogConfig {
             filter: log_filter(raw, layers)?,
             format: match raw.log.format.as_deref() {
-                None | Some("text") => LogFormat::Text,
-                Some("json") => LogFormat::Json,
+                None => None,
+                Some("text") => Some(LogFormat::Text),
+                Some("json") => Some(LogFormat::Json),
+                Some("journal") => Some(LogFormat::Journal),
                 Some(other) => {
-                    let problem = format!("found {other:?}, expected \"text\" or \"json\"");
+                    let problem =
+                        format!("found {other:?}, expected \"text\", \"json\" or \"journal\"");
                     return Err(layers.invalid("log.format", problem));
                 }
             },

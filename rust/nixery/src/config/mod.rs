@@ -147,8 +147,8 @@ pub struct PackingConfig {
 pub struct LogConfig {
     /// Directives for `tracing_subscriber::EnvFilter`.
     pub filter: String,
-    /// How.
-    pub format: LogFormat,
+    /// How; `None`: to the journal if standard error is that, otherwise as text.
+    pub format: Option<LogFormat>,
 }
 
 /// How log messages are written.
@@ -158,6 +158,8 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+    /// To systemd's journal, with fields.
+    Journal,
 }
 
 /// Why the server doesn't start.

@@ -108,11 +108,16 @@ impl Config {
                 ("threads", number(self.packing.threads)),
             ],
         );
-        let format = match self.log.format {
-            LogFormat::Text => "text",
-            LogFormat::Json => "json",
-        };
-        table("log", vec![("filter", value(&self.log.filter)), ("format", value(format))]);
+        let mut log = vec![("filter", value(&self.log.filter))];
+        log.extend(self.log.format.map(|format| {
+            let format = match format {
+                LogFormat::Text => "text",
+                LogFormat::Json => "json",
+                LogFormat::Journal => "journal",
+            };
+            ("format", value(format))
+        }));
+        table("log", log);
         document.to_string()
     }
 }

@@ -276,7 +276,13 @@ pub const SETTINGS: &[Setting] = &[
         "Which messages are logged: a level (error, warn, info, debug, trace), or directives \
          such as nixery=debug,warn.",
     ),
-    text("log.format", "NIXERY_LOG_FORMAT", "text", "How messages are written: text or json."),
+    text(
+        "log.format",
+        "NIXERY_LOG_FORMAT",
+        "journal if standard error is systemd's journal, otherwise text",
+        "How messages are written: text or json, to standard error, or to the journal, with \
+         fields.",
+    ),
 ];
 
 /// The setting with this key.

@@ -19,4 +19,5 @@ mod reproducible;
 mod sharing;
 mod sources;
 mod storage;
+mod systemd;
 mod tags;

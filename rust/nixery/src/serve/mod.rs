@@ -1,41 +1,34 @@
 //! Putting the parts together, and running them until told to stop.
 
+mod background;
+mod parts;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
-use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::BuildError;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::{InvalidLevel, Level};
-use crate::assemble::{Assembler, Limits, Packer, Parts};
-use crate::cache::{Directory, Records};
+use crate::archive::InvalidLevel;
 use crate::config::{Config, ServerConfig, StorageConfig};
-use crate::counters;
-use crate::error_chain::ErrorChain;
 use crate::gc::{self, GcError};
-use crate::http::{Registry, router};
-use crate::nix::{Builder, NixError, Roots};
-use crate::pin::Pins;
-use crate::popularity::{self, LoadError};
+use crate::http::router;
+use crate::nix::NixError;
+use crate::popularity::LoadError;
 use crate::storage::{Filesystem, Gcs, SetupError, Storage, StorageError};
+use crate::systemd;
+use background::{collect_regularly, count, reload_on, say_that_it_lives};
+use parts::registry;
 
 /// For how long running responses may go on after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(30);
-
-/// When the first garbage collection is, at the latest: servers that are restarted often
-/// collect too.
-const FIRST_COLLECTION: Duration = Duration::from_mins(10);
-
-/// How often what was counted is summed up.
-const UPKEEP: Duration = Duration::from_secs(2);
 
 /// Why the server doesn't run.
 #[derive(Debug, Error)]
@@ -50,6 +43,9 @@ pub enum ServeError {
         /// Why.
         source: io::Error,
     },
+    /// The socket that systemd gave can't be used.
+    #[error("can't use the socket that systemd gave (LISTEN_FDS)")]
+    Socket(#[source] io::Error),
     /// The storage can't be used.
     #[error("the storage can't be used; STORAGE_PATH (storage.path) names its directory")]
     Storage(#[from] StorageError),
@@ -116,7 +112,15 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(ServeError::Run)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Run)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Run)?;
+    let hangup = signal(SignalKind::hangup()).map_err(ServeError::Run)?;
+    let status = format!("serving {} on {address}", config.source.source.describe());
     tracing::info!(%address, source = config.source.source.describe(), "serving");
+    systemd::ready(&status);
+    if let Some(interval) = systemd::watchdog_interval() {
+        tokio::spawn(say_that_it_lives(interval));
+    }
+    let url = config.nix.popularity_url.clone();
+    tokio::spawn(reload_on(hangup, url, registry.assembler.clone(), status));
 
     // A response is often a small head and then a body: don't wait to join them.
     let listener = listener.tap_io(|stream| {
@@ -134,6 +138,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let stop = async {
         told_to_stop(&mut terminate, &mut interrupt).await;
         tracing::info!("stopping");
+        systemd::stopping();
         shutdown.cancel();
         tokio::select! {
             () = told_to_stop(&mut terminate, &mut interrupt) => {}
@@ -164,6 +169,22 @@ async fn told_to_stop(terminate: &mut Signal, interrupt: &mut Signal) {
     }
 }
 
+/// Listens on the socket that systemd gives; otherwise on the address that is configured;
+/// without one, on all, or on all of IPv4 where there is no IPv6.
+async fn listen(config: &ServerConfig) -> Result<TcpListener, ServeError> {
+    if let Some(listener) = systemd::listener().map_err(ServeError::Socket)? {
+        return TcpListener::from_std(listener).map_err(ServeError::Socket);
+    }
+    let any: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
+    let addresses = config.address.as_ref().map_or(&any[..], std::slice::from_ref);
+    let addresses: Vec<SocketAddr> =
+        addresses.iter().map(|&address| SocketAddr::new(address, config.port)).collect();
+    TcpListener::bind(&addresses[..]).await.map_err(|source| ServeError::Listen {
+        address: addresses.last().map(SocketAddr::to_string).unwrap_or_default(),
+        source,
+    })
+}
+
 /// Removes from the storage what the configuration says isn't needed any more.
 pub async fn collect(config: &Config, dry_run: bool) -> Result<gc::Report, ServeError> {
     let storage: Arc<dyn Storage> = match &config.storage {
@@ -180,121 +201,4 @@ pub async fn collect(config: &Config, dry_run: bool) -> Result<gc::Report, Serve
 
 fn limits(config: &Config) -> gc::Limits {
     gc::Limits { keep: config.gc.keep, max_bytes: config.gc.max_bytes }
-}
-
-async fn collect_regularly(
-    storage: Arc<dyn Storage>,
-    limits: gc::Limits,
-    interval: Duration,
-    shutdown: CancellationToken,
-) {
-    let mut wait = interval.min(FIRST_COLLECTION);
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(wait) => {}
-        }
-        wait = interval;
-        match gc::collect(&storage, &limits, false).await {
-            Ok(report) => tracing::info!(
-                images = report.images.len(),
-                blobs = report.blobs,
-                bytes = report.bytes,
-                records = report.records,
-                left = report.left,
-                "garbage collected"
-            ),
-            Err(error) => tracing::error!("garbage collection failed: {}", ErrorChain(&error)),
-        }
-    }
-}
-
-/// Has everything counted that this process does from now on.
-fn count() -> Result<PrometheusHandle, BuildError> {
-    let handle =
-        PrometheusBuilder::new().set_buckets(&counters::SECONDS_BUCKETS)?.install_recorder()?;
-    counters::describe();
-    // Durations are gathered in memory until somebody sums them up.
-    let upkeep = handle.clone();
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(UPKEEP).await;
-            upkeep.run_upkeep();
-        }
-    });
-    Ok(handle)
-}
-
-async fn open_storage(config: &Config) -> Result<Arc<dyn Storage>, ServeError> {
-    match &config.storage {
-        StorageConfig::Filesystem { path } => {
-            let storage = Filesystem::open(path)?;
-            storage.check().await?;
-            Ok(Arc::new(storage))
-        }
-        StorageConfig::Gcs(options) => {
-            let storage = Gcs::open(options).await?;
-            storage.probe().await?;
-            storage.remove_abandoned().await?;
-            Ok(Arc::new(storage))
-        }
-    }
-}
-
-async fn registry(
-    config: &Config,
-    metrics: PrometheusHandle,
-    shutdown: CancellationToken,
-) -> Result<Registry, ServeError> {
-    let storage = open_storage(config).await?;
-    let roots = Roots::open(&config.nix.roots).map_err(|source| ServeError::Roots {
-        path: config.nix.roots.display().to_string(),
-        source,
-    })?;
-    let directory = Directory::open(&config.cache.path, config.cache.max_bytes);
-    let directory = directory.map_err(|source| ServeError::Cache {
-        path: config.cache.path.display().to_string(),
-        source,
-    })?;
-    let directory = Arc::new(directory);
-    let source = &config.source;
-    let pins =
-        Pins::new(source.refresh, source.fingerprint, Arc::clone(&directory), shutdown.clone());
-    let builder = Builder::new(config.nix.timeout, roots, shutdown);
-    builder.check().await?;
-    let popularity = popularity::load(config.nix.popularity_url.as_deref()).await?;
-    let threads = NonZeroUsize::new(config.packing.threads).unwrap_or(NonZeroUsize::MIN);
-    let level = Level::new(config.packing.level)?;
-    let records = Records::new(Arc::clone(&storage));
-    let packer = Packer::new(threads, level, records.clone()).map_err(ServeError::Threads)?;
-    let limits = Limits {
-        max_builds: config.nix.max_builds,
-        max_queue: config.nix.max_queue,
-        max_layers: config.image.max_layers,
-    };
-    let parts = Parts { records, directory, pins, builder, packer, popularity };
-    Ok(Registry {
-        assembler: Assembler::new(parts, limits),
-        storage,
-        source: source.source.clone(),
-        tag_rules: source.tags.clone(),
-        metrics: Box::new(move || {
-            metrics.run_upkeep();
-            metrics.render()
-        }),
-        default_platform: config.image.platform,
-    })
-}
-
-/// Listens on the address that is configured; without one, on all, or on all of
-/// IPv4 where there is no IPv6.
-async fn listen(config: &ServerConfig) -> Result<TcpListener, ServeError> {
-    let any: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
-    let addresses = config.address.as_ref().map_or(&any[..], std::slice::from_ref);
-    let addresses: Vec<SocketAddr> =
-        addresses.iter().map(|&address| SocketAddr::new(address, config.port)).collect();
-    TcpListener::bind(&addresses[..]).await.map_err(|source| ServeError::Listen {
-        address: addresses.last().map(SocketAddr::to_string).unwrap_or_default(),
-        source,
-    })
 }

@@ -1,0 +1,103 @@
+//! What goes on beside requests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use tokio::signal::unix::Signal;
+use tokio_util::sync::CancellationToken;
+
+use crate::assemble::Assembler;
+use crate::counters;
+use crate::error_chain::ErrorChain;
+use crate::gc;
+use crate::popularity;
+use crate::storage::Storage;
+use crate::systemd;
+
+/// When the first garbage collection is, at the latest: servers that are restarted often
+/// collect too.
+const FIRST_COLLECTION: Duration = Duration::from_mins(10);
+
+/// How often what was counted is summed up.
+const UPKEEP: Duration = Duration::from_secs(2);
+
+/// Collects garbage at an interval.
+pub(super) async fn collect_regularly(
+    storage: Arc<dyn Storage>,
+    limits: gc::Limits,
+    interval: Duration,
+    shutdown: CancellationToken,
+) {
+    let mut wait = interval.min(FIRST_COLLECTION);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        wait = interval;
+        match gc::collect(&storage, &limits, false).await {
+            Ok(report) => tracing::info!(
+                images = report.images.len(),
+                blobs = report.blobs,
+                bytes = report.bytes,
+                records = report.records,
+                left = report.left,
+                "garbage collected"
+            ),
+            Err(error) => tracing::error!("garbage collection failed: {}", ErrorChain(&error)),
+        }
+    }
+}
+
+/// Has everything counted that this process does from now on.
+pub(super) fn count() -> Result<PrometheusHandle, BuildError> {
+    let handle =
+        PrometheusBuilder::new().set_buckets(&counters::SECONDS_BUCKETS)?.install_recorder()?;
+    counters::describe();
+    // Durations are gathered in memory until somebody sums them up.
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(handle)
+}
+
+/// Tells systemd that the process is alive, as long as its tasks get their turns.
+pub(super) async fn say_that_it_lives(interval: Duration) {
+    let mut ticks = tokio::time::interval(interval);
+    loop {
+        ticks.tick().await;
+        systemd::alive();
+    }
+}
+
+/// Reads the popularity table again at each signal. One that can't be read leaves the
+/// table that there is.
+pub(super) async fn reload_on(
+    mut signal: Signal,
+    url: Option<String>,
+    assembler: Assembler,
+    status: String,
+) {
+    while signal.recv().await.is_some() {
+        systemd::reloading();
+        match popularity::load(url.as_deref()).await {
+            Ok(table) => {
+                tracing::info!(
+                    packages = table.popularity.len(),
+                    "read the popularity table again"
+                );
+                assembler.set_popularity(table);
+            }
+            Err(error) => {
+                let error = ErrorChain(&error).to_string();
+                tracing::error!(error, "keeping the popularity table that there is");
+            }
+        }
+        systemd::ready(&status);
+    }
+}

@@ -1,0 +1,80 @@
+//! Making the parts.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::ServeError;
+use crate::archive::Level;
+use crate::assemble::{Assembler, Limits, Packer, Parts};
+use crate::cache::{Directory, Records};
+use crate::config::{Config, StorageConfig};
+use crate::http::Registry;
+use crate::nix::{Builder, Roots};
+use crate::pin::Pins;
+use crate::popularity;
+use crate::storage::{Filesystem, Gcs, Storage};
+
+async fn open_storage(config: &Config) -> Result<Arc<dyn Storage>, ServeError> {
+    match &config.storage {
+        StorageConfig::Filesystem { path } => {
+            let storage = Filesystem::open(path)?;
+            storage.check().await?;
+            Ok(Arc::new(storage))
+        }
+        StorageConfig::Gcs(options) => {
+            let storage = Gcs::open(options).await?;
+            storage.probe().await?;
+            storage.remove_abandoned().await?;
+            Ok(Arc::new(storage))
+        }
+    }
+}
+
+/// Everything that requests are answered with.
+pub(super) async fn registry(
+    config: &Config,
+    metrics: PrometheusHandle,
+    shutdown: CancellationToken,
+) -> Result<Registry, ServeError> {
+    let storage = open_storage(config).await?;
+    let roots = Roots::open(&config.nix.roots).map_err(|source| ServeError::Roots {
+        path: config.nix.roots.display().to_string(),
+        source,
+    })?;
+    let directory = Directory::open(&config.cache.path, config.cache.max_bytes);
+    let directory = directory.map_err(|source| ServeError::Cache {
+        path: config.cache.path.display().to_string(),
+        source,
+    })?;
+    let directory = Arc::new(directory);
+    let source = &config.source;
+    let pins =
+        Pins::new(source.refresh, source.fingerprint, Arc::clone(&directory), shutdown.clone());
+    let builder = Builder::new(config.nix.timeout, roots, shutdown);
+    builder.check().await?;
+    let popularity = popularity::load(config.nix.popularity_url.as_deref()).await?;
+    let threads = NonZeroUsize::new(config.packing.threads).unwrap_or(NonZeroUsize::MIN);
+    let level = Level::new(config.packing.level)?;
+    let records = Records::new(Arc::clone(&storage));
+    let packer = Packer::new(threads, level, records.clone()).map_err(ServeError::Threads)?;
+    let limits = Limits {
+        max_builds: config.nix.max_builds,
+        max_queue: config.nix.max_queue,
+        max_layers: config.image.max_layers,
+    };
+    let parts = Parts { records, directory, pins, builder, packer, popularity };
+    Ok(Registry {
+        assembler: Assembler::new(parts, limits),
+        storage,
+        source: source.source.clone(),
+        tag_rules: source.tags.clone(),
+        metrics: Box::new(move || {
+            metrics.run_upkeep();
+            metrics.render()
+        }),
+        default_platform: config.image.platform,
+    })
+}
