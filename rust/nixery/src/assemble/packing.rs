@@ -136,12 +136,11 @@ impl Packer {
         }
         let recipe = match content {
             Content::StorePaths(paths) => {
-                let mut sources = Vec::with_capacity(paths.len());
-                for path in paths {
+                let sources = paths.into_iter().map(|path| async move {
                     let found = if reuse { self.find_path(&path, opened).await? } else { None };
-                    sources.push(found.unwrap_or(PathSource::Store(path)));
-                }
-                Recipe::StorePaths(sources)
+                    Ok::<_, AssembleError>(found.unwrap_or(PathSource::Store(path)))
+                });
+                Recipe::StorePaths(try_all(sources).await?)
             }
             Content::RootFs(packages) => {
                 let listing = |record: &Arc<PackageRecord>| {

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::error::{BucketError, message};
 use super::options::BucketOptions;
 use super::resource::{Resource, Version};
-use super::retry::Retries;
+use super::retry::{Retries, TRIED};
 
 /// Characters of names that need no escape in a path (RFC 3986, 2.3).
 const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -36,6 +36,8 @@ pub(super) struct Api {
     /// URL of the bucket.
     bucket: String,
     pub(super) retries: Retries,
+    /// For how long the same is tried.
+    limit: Duration,
     /// How far the service's clock is ahead, in seconds.
     ahead: AtomicI64,
 }
@@ -107,6 +109,7 @@ impl Api {
             credentials,
             bucket: format!("{}/storage/v1/b/{}", options.endpoint, options.bucket),
             retries: Retries::new(),
+            limit: options.patience * TRIED,
             ahead: AtomicI64::new(0),
         })
     }
@@ -269,7 +272,7 @@ impl Api {
                 other => other,
             }
         };
-        self.retries.run(once).await
+        self.retries.run(self.limit, once).await
     }
 
     async fn send_once(

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::api::{Api, Change};
 use super::error::BucketError;
 use super::resource::{Checksums, Resource};
+use super::retry::TRIED;
 use crate::storage::{MARK_INTERVAL, Object};
 
 /// The prefix of blobs.
@@ -28,6 +29,13 @@ pub(super) const NO_STORE: &str = "no-store";
 
 /// How often something is looked at again that others change at the same time.
 pub(super) const ROUNDS: usize = 10;
+
+/// How long an answer to content may take, in times of others: 8 MiB have to get there
+/// first, over slow lines too.
+const SENDING: u32 = 6;
+
+/// How old a mark is before it is renewed. What is remembered of it is for as long again.
+pub(super) const RENEWED: Duration = Duration::from_secs(MARK_INTERVAL.as_secs() / 2);
 
 /// A bucket.
 #[derive(Debug)]
@@ -81,7 +89,7 @@ impl Bucket {
             let (content, kind) = (content.clone(), &kind);
             async move { self.put_once(name, content, checksums, kind, expected).await }
         };
-        match self.api.retries.run(once).await {
+        match self.api.retries.run(self.patience * SENDING * TRIED, once).await {
             Ok(generation) => Ok(Change::Made(generation)),
             Err(error) if error.status() == Some(412) => Ok(Change::OtherVersion),
             Err(error) => Err(error),
@@ -110,7 +118,8 @@ impl Bucket {
         let write = write.with_known_md5_hash(checksums.md5).with_known_crc32c(checksums.crc32c);
         // Of 30 KB, which would be part of everything that waits for it.
         let sending = Box::pin(write.send_unbuffered());
-        let sent = timeout(self.patience, sending).await.map_err(|_| BucketError::TimedOut)?;
+        let sent =
+            timeout(self.patience * SENDING, sending).await.map_err(|_| BucketError::TimedOut)?;
         Ok(sent?.generation)
     }
 
@@ -128,7 +137,7 @@ impl Bucket {
             }
             Ok(Some(content.freeze()))
         };
-        self.api.retries.run(once).await
+        self.api.retries.run(self.patience * TRIED, once).await
     }
 
     pub(super) async fn begin_to_read(
@@ -155,7 +164,7 @@ impl Bucket {
     /// still there; `None` if it has been replaced.
     pub(super) async fn mark(&self, version: &Resource) -> Result<Option<bool>, BucketError> {
         let age = self.api.now().duration_since(version.used());
-        if age.is_ok_and(|age| age >= MARK_INTERVAL) {
+        if age.is_ok_and(|age| age >= RENEWED) {
             return Ok(match self.api.mark(version).await? {
                 Change::Made(_) => Some(true),
                 Change::Absent => Some(false),

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::{Sender, channel};
 
 use super::bucket::Bucket;
 use super::error::BucketError;
+use super::retry::TRIED;
 use crate::storage::blob::{Pieces, RemoteBlob};
 
 /// Pieces of a blob that wait to be taken. Each has what came at once from the network.
@@ -102,6 +103,8 @@ impl Remote {
             (start, end) => ReadRange::segment(start, end - start),
         };
         let retries = &self.bucket.api.retries;
-        retries.run(|_| self.bucket.begin_to_read(&self.name, range())).await
+        retries
+            .run(self.bucket.patience * TRIED, |_| self.bucket.begin_to_read(&self.name, range()))
+            .await
     }
 }

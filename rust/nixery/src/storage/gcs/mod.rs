@@ -39,7 +39,7 @@ use super::{
 };
 use crate::oci::Digest;
 use api::{Api, Change};
-use bucket::{BLOBS, Bucket, Kind, NO_STORE, ROUNDS, STAGING, checksums_of, name_of};
+use bucket::{BLOBS, Bucket, Kind, NO_STORE, RENEWED, ROUNDS, STAGING, checksums_of, name_of};
 use download::Remote;
 use error::about;
 use redirect::Redirects;
@@ -77,6 +77,12 @@ struct Shared {
 impl Gcs {
     /// Uses a bucket, without asking for anything yet.
     pub async fn open(options: &BucketOptions) -> Result<Self, SetupError> {
+        if options.sends_secrets_in_the_clear() {
+            tracing::warn!(
+                endpoint = options.endpoint,
+                "credentials are sent without TLS: gcs.endpoint should begin with https://"
+            );
+        }
         let credentials = options.credentials()?;
         let signer = options.signer()?;
         let client = Client::builder()
@@ -245,7 +251,7 @@ impl Storage for Gcs {
 
     async fn touch(&self, object: &Object) -> Result<bool, StorageError> {
         let now = Instant::now();
-        if self.shared.marked.get(object).is_some_and(|marked| now - marked < MARK_INTERVAL) {
+        if self.shared.marked.get(object).is_some_and(|marked| now - marked < RENEWED) {
             return Ok(true);
         }
         let (bucket, name) = (&self.shared.bucket, name_of(object));

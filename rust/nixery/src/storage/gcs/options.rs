@@ -15,9 +15,8 @@ use super::setup::SetupError;
 /// Where the service is, if no other place is set.
 pub const GOOGLE: &str = "https://storage.googleapis.com";
 
-/// How long the service may take, if nothing else is said: it is a minute in which a part
-/// of 8 MiB is sent too.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+/// How long the service may take, if nothing else is said.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the server may do with the bucket.
 const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
@@ -35,7 +34,8 @@ pub struct BucketOptions {
     pub identity: Identity,
     /// How clients get blobs.
     pub delivery: Delivery,
-    /// How long the service may take until an answer begins or goes on.
+    /// How long the service may take until an answer begins or goes on. The same is tried
+    /// again for three times as long.
     pub patience: Duration,
 }
 
@@ -73,6 +73,14 @@ pub enum Delivery {
 }
 
 impl BucketOptions {
+    /// Whether credentials go over a network that others may read.
+    pub(super) fn sends_secrets_in_the_clear(&self) -> bool {
+        let is_local =
+            |host: &str| ["127.", "localhost", "[::1]"].iter().any(|local| host.starts_with(local));
+        let host = self.endpoint.strip_prefix("http://");
+        host.is_some_and(|host| !is_local(host)) && self.identity != Identity::Anonymous
+    }
+
     pub(super) fn credentials(&self) -> Result<Credentials, SetupError> {
         match &self.identity {
             Identity::Anonymous => Ok(anonymous::Builder::new().build()),

@@ -1,7 +1,7 @@
 //! How often, and after how long, the service is asked again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use google_cloud_gax::backoff_policy::BackoffPolicy;
 use google_cloud_gax::exponential_backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
@@ -9,8 +9,11 @@ use google_cloud_gax::retry_state::RetryState;
 
 use super::error::BucketError;
 
-/// How often the same is tried: with the pauses between, for about 20 seconds.
+/// How often the same is tried at most: with the pauses between, for about 10 seconds.
 const ATTEMPTS: u32 = 7;
+
+/// For how long the same is tried, in times of what one answer may take.
+pub(super) const TRIED: u32 = 3;
 
 /// Status for a token that isn't good, or not any more.
 const UNAUTHORIZED: u16 = 401;
@@ -36,11 +39,17 @@ impl Retries {
         Self { backoff, accepted: AtomicBool::new(false) }
     }
 
-    /// Calls `once`, with the number of the attempt, until it succeeds or there is no hope.
-    pub(super) async fn run<T, F>(&self, mut once: impl FnMut(u32) -> F) -> Result<T, BucketError>
+    /// Calls `once`, with the number of the attempt, until it succeeds, or there is no hope,
+    /// or it has been tried for so long.
+    pub(super) async fn run<T, F>(
+        &self,
+        limit: Duration,
+        mut once: impl FnMut(u32) -> F,
+    ) -> Result<T, BucketError>
     where
         F: Future<Output = Result<T, BucketError>>,
     {
+        let begin = Instant::now();
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -53,7 +62,8 @@ impl Retries {
             };
             let token_ran_out =
                 error.status() == Some(UNAUTHORIZED) && self.accepted.load(Ordering::Relaxed);
-            if attempts == ATTEMPTS || !(error.is_temporary() || token_ran_out) {
+            let is_worth_it = error.is_temporary() || token_ran_out;
+            if attempts == ATTEMPTS || begin.elapsed() > limit || !is_worth_it {
                 return Err(error);
             }
             let state = RetryState::new(true).set_attempt_count(attempts);

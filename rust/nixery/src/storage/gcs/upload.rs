@@ -218,10 +218,8 @@ impl Drop for Upload {
         let (bucket, prefix) = (Arc::clone(&self.bucket), std::mem::take(&mut self.prefix));
         let sending = std::mem::take(&mut self.sending);
         self.runtime.spawn(async move {
-            for part in sending {
-                part.abort();
-                let _ = part.await;
-            }
+            // Not given up: the service may have all of it by now, and make the object later.
+            join_all(sending).await;
             remove_parts(&bucket, &prefix).await;
         });
     }
