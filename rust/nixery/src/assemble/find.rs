@@ -2,9 +2,11 @@
 //! storage.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::error::AssembleError;
 use super::known::KnownImage;
@@ -12,7 +14,10 @@ use super::{Image, ImageRequest, Inner, PopularityTable, StoredManifest};
 use crate::cache::{ManifestInputs, ManifestRecord, manifest_key};
 use crate::counters::{CacheLayer, looked_up};
 use crate::oci::{Digest, Format, Manifest};
-use crate::storage::{Object, RecordKey};
+use crate::storage::{Object, RecordKey, StorageError};
+
+/// How long a client that asks for what is known waits until it is marked as used.
+const MARKING: Duration = Duration::from_secs(2);
 
 /// An image in this machine's directory: its manifests themselves.
 #[derive(Serialize, Deserialize)]
@@ -41,10 +46,8 @@ impl Inner {
     /// Whether all blobs of an image are still there; looked up only once, and
     /// again when any blob was found missing since.
     async fn is_whole(&self, known: &KnownImage) -> Result<bool, AssembleError> {
-        for mark in self.known.marks_of_image(known) {
-            if !self.storage.touch(mark).await? {
-                return Ok(false);
-            }
+        if !self.mark(self.known.marks_of_image(known)).await? {
+            return Ok(false);
         }
         let now = self.known.doubts();
         if known.is_checked(now) {
@@ -55,6 +58,20 @@ impl Inner {
             known.set_checked(now);
         }
         Ok(whole)
+    }
+
+    /// Marks what is known as used; `false` if some of it is gone. While the storage doesn't
+    /// answer, what is in memory goes on being handed out: marks last for an hour.
+    async fn mark(&self, marks: &[Object]) -> Result<bool, StorageError> {
+        for object in marks {
+            match timeout(MARKING, self.storage.touch(object)).await {
+                Ok(Ok(true)) | Err(_) => {}
+                Ok(Err(error)) if error.is_temporary() => {}
+                Ok(Ok(false)) => return Ok(false),
+                Ok(Err(error)) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 
     /// An image that another process has made, or an earlier one, if all of it is there.
@@ -151,13 +168,11 @@ impl Inner {
         digest: &Digest,
     ) -> Result<Option<Arc<StoredManifest>>, AssembleError> {
         if let Some(known) = self.known.manifest(digest) {
-            for mark in self.known.marks_of_manifest(&known) {
-                if !self.storage.touch(mark).await? {
-                    self.known.forget_manifest(digest);
-                    return Ok(None);
-                }
+            if self.mark(self.known.marks_of_manifest(&known)).await? {
+                return Ok(Some(known.manifest));
             }
-            return Ok(Some(known.manifest));
+            self.known.forget_manifest(digest);
+            return Ok(None);
         }
         let manifest = self.records.manifest(digest).await?;
         let Some(manifest) = manifest else { return Ok(None) };

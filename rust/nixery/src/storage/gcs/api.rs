@@ -16,6 +16,7 @@ use reqwest::header::{CONTENT_TYPE, DATE};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::error::{BucketError, message};
 use super::options::BucketOptions;
@@ -36,8 +37,8 @@ pub(super) struct Api {
     /// URL of the bucket.
     bucket: String,
     pub(super) retries: Retries,
-    /// For how long the same is tried.
-    limit: Duration,
+    /// How long an answer may take.
+    patience: Duration,
     /// How far the service's clock is ahead, in seconds.
     ahead: AtomicI64,
 }
@@ -109,7 +110,7 @@ impl Api {
             credentials,
             bucket: format!("{}/storage/v1/b/{}", options.endpoint, options.bucket),
             retries: Retries::new(),
-            limit: options.patience * TRIED,
+            patience: options.patience,
             ahead: AtomicI64::new(0),
         })
     }
@@ -272,7 +273,7 @@ impl Api {
                 other => other,
             }
         };
-        self.retries.run(self.limit, once).await
+        self.retries.run(self.patience * TRIED, once).await
     }
 
     async fn send_once(
@@ -281,7 +282,8 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Bytes, BucketError> {
-        let headers = match self.credentials.headers(Extensions::new()).await? {
+        let headers = timeout(self.patience, self.credentials.headers(Extensions::new())).await;
+        let headers = match headers.map_err(|_| BucketError::NoToken)?? {
             CacheableResource::New { data, .. } => data,
             // Only for callers who say which they have.
             CacheableResource::NotModified => http::HeaderMap::new(),

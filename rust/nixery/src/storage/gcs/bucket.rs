@@ -43,6 +43,8 @@ pub(super) struct Bucket {
     pub(super) client: Client,
     pub(super) api: Api,
     pub(super) name: String,
+    /// URL of the service.
+    pub(super) endpoint: String,
     /// How long an answer may take to begin, or to go on.
     pub(super) patience: Duration,
 }

@@ -32,6 +32,9 @@ pub enum BucketError {
         /// Why there are none.
         source: Source,
     },
+    /// Whoever gives the credentials doesn't answer.
+    #[error("no credentials for Cloud Storage came in time")]
+    NoToken,
     /// The answer is not what it should be.
     #[error("what Cloud Storage answered can't be understood")]
     Malformed(#[source] Source),
@@ -52,7 +55,11 @@ impl BucketError {
         match self {
             // https://cloud.google.com/storage/docs/retry-strategy
             Self::Refused { status, .. } => matches!(status, 408 | 429 | 500..=599),
-            Self::Unreachable(_) | Self::TimedOut | Self::OtherBytes | Self::Contended => true,
+            Self::Unreachable(_)
+            | Self::TimedOut
+            | Self::NoToken
+            | Self::OtherBytes
+            | Self::Contended => true,
             Self::Credentials { is_temporary, .. } => *is_temporary,
             Self::Signing(_) | Self::Malformed(_) => false,
         }
@@ -63,6 +70,7 @@ impl BucketError {
             Self::Refused { status, .. } => Some(*status),
             Self::Unreachable(_)
             | Self::TimedOut
+            | Self::NoToken
             | Self::Credentials { .. }
             | Self::Malformed(_)
             | Self::OtherBytes
@@ -74,13 +82,23 @@ impl BucketError {
 
 impl From<CredentialsError> for BucketError {
     fn from(error: CredentialsError) -> Self {
-        Self::Credentials { is_temporary: error.is_transient(), source: error.into() }
+        Self::Credentials { is_temporary: error.is_transient(), source: root_of(&error).into() }
     }
+}
+
+/// What an error of the libraries comes from in the end. What is above that says little,
+/// and says it several times.
+fn root_of(error: &dyn std::error::Error) -> String {
+    let mut root = error;
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    root.to_string()
 }
 
 impl From<reqwest::Error> for BucketError {
     fn from(error: reqwest::Error) -> Self {
-        if error.is_timeout() { Self::TimedOut } else { Self::Unreachable(error.into()) }
+        if error.is_timeout() { Self::TimedOut } else { Self::Unreachable(root_of(&error).into()) }
     }
 }
 
@@ -97,13 +115,13 @@ impl From<google_cloud_storage::Error> for BucketError {
             let credentials = std::error::Error::source(&error);
             let credentials = credentials.and_then(|source| source.downcast_ref());
             let is_temporary = credentials.is_some_and(CredentialsError::is_transient);
-            Self::Credentials { is_temporary, source: error.into() }
+            Self::Credentials { is_temporary, source: root_of(&error).into() }
         } else if error.is_timeout() {
             Self::TimedOut
         } else if error.is_deserialization() {
-            Self::Malformed(error.into())
+            Self::Malformed(root_of(&error).into())
         } else {
-            Self::Unreachable(error.into())
+            Self::Unreachable(root_of(&error).into())
         }
     }
 }

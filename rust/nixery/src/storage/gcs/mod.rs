@@ -95,8 +95,13 @@ impl Gcs {
             .map_err(|error| SetupError::Client(error.into()))?;
         let api =
             Api::new(credentials, options).map_err(|error| SetupError::Client(error.into()))?;
-        let (name, patience) = (options.bucket.clone(), options.patience);
-        let bucket = Arc::new(Bucket { client, api, name, patience });
+        let bucket = Arc::new(Bucket {
+            client,
+            api,
+            name: options.bucket.clone(),
+            endpoint: options.endpoint.clone(),
+            patience: options.patience,
+        });
         let redirects = match options.delivery {
             Delivery::Streamed => None,
             Delivery::Public

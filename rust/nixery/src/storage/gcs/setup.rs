@@ -111,12 +111,14 @@ pub enum SetupError {
     #[error("can't sign URLs for clients")]
     CannotSign(#[source] BucketError),
     /// Anything else.
-    #[error("can't {action} the bucket {bucket}")]
+    #[error("can't {action} the bucket {bucket} at {endpoint}")]
     Failed {
         /// What was tried.
         action: &'static str,
         /// Its name.
         bucket: String,
+        /// URL of the service.
+        endpoint: String,
         /// Why it failed.
         source: BucketError,
     },
@@ -128,6 +130,10 @@ impl Gcs {
         let bucket = &self.shared.bucket;
         // Beside the blobs: access may be given by prefix.
         let name = format!("{BLOBS}/.probe-{}", Uuid::new_v4());
+        // First what takes least time, in case that nobody answers at all.
+        if let Err(error) = bucket.api.stat(&name).await {
+            return Err(diagnose(bucket, "read from", error).await);
+        }
         let result = self.try_all(bucket, &name).await;
         let deleted = match bucket.api.delete(&name, None).await {
             Ok(_) => Ok(()),
@@ -196,7 +202,8 @@ impl Gcs {
 }
 
 fn failed(bucket: &Bucket, action: &'static str, source: BucketError) -> SetupError {
-    SetupError::Failed { action, bucket: bucket.name.clone(), source }
+    let (bucket, endpoint) = (bucket.name.clone(), bucket.endpoint.clone());
+    SetupError::Failed { action, bucket, endpoint, source }
 }
 
 /// What is to be done about an error.
@@ -204,6 +211,9 @@ async fn diagnose(bucket: &Bucket, action: &'static str, error: BucketError) -> 
     let (status, message) = match error {
         BucketError::Refused { status, message } => (status, message),
         BucketError::Credentials { source, .. } => return SetupError::NoToken(source),
+        BucketError::NoToken => {
+            return SetupError::NoToken("nobody answered who could give some".into());
+        }
         other => return failed(bucket, action, other),
     };
     let name = bucket.name.clone();
