@@ -45,6 +45,14 @@ pub enum PackError {
         /// What is wrong with them.
         source: io::Error,
     },
+    /// The storage that has another layer failed; what is in that may be good.
+    #[error("can't read {path} in another layer")]
+    Source {
+        /// The store path that is in it.
+        path: StorePath,
+        /// Why.
+        source: io::Error,
+    },
     /// The sink refused the compressed bytes.
     #[error("cannot write the layer")]
     Sink(#[source] io::Error),

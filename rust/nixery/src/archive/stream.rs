@@ -15,7 +15,7 @@ use super::member::{MemberReader, begins_with};
 use super::pool::{Block, Pool};
 use super::tar::Output;
 use crate::oci::Digest;
-use crate::storage::{Blob, BlobReader, BlobSink};
+use crate::storage::{Blob, BlobReader, BlobSink, is_temporary};
 
 /// How often a layer that waits for memory looks whether it was cancelled.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
@@ -118,7 +118,14 @@ impl<'a> LayerStream<'a> {
         let mut uncompressed = 0;
         for &length in &part.members {
             self.check_cancelled()?;
-            let member = reader.read(&mut bytes, length).map_err(damaged)?;
+            let member = reader.read(&mut bytes, length).map_err(|source| {
+                let path = part.path.clone();
+                if is_temporary(&source) {
+                    PackError::Source { path, source }
+                } else {
+                    damaged(source)
+                }
+            })?;
             if uncompressed == 0 && !begins_with(member.content, &part.path) {
                 return Err(damaged(ErrorKind::InvalidData.into()));
             }

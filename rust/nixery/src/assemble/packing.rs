@@ -291,6 +291,7 @@ fn pack(
 fn full_disk_is_the_storages(error: PackError) -> AssembleError {
     match error {
         PackError::Sink(source) => StorageError::while_writing_a_layer(source).into(),
+        PackError::Source { source, .. } => StorageError::while_reading("a layer", source).into(),
         other => other.into(),
     }
 }

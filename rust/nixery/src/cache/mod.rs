@@ -24,7 +24,7 @@ pub use record::{LayerRecord, ManifestRecord, PackageRecord, PathRecord};
 use crate::concurrent::try_all;
 use crate::counters::{self, CacheLayer};
 use crate::oci::{Descriptor, Digest, Manifest};
-use crate::storage::{Object, RecordKey, Storage, StorageError};
+use crate::storage::{Object, RecordKey, Storage, StorageError, is_gone};
 use key::VERSION;
 
 /// Largest manifest that is read, in bytes; the distribution specification asks
@@ -183,12 +183,13 @@ impl Records {
     pub async fn manifest(&self, digest: &Digest) -> Result<Option<Manifest>, StorageError> {
         let Some(blob) = self.0.storage.open_blob(digest).await? else { return Ok(None) };
         let read = spawn_blocking(move || blob.read_all(MAX_MANIFEST)).await;
-        let content = read.map_err(io::Error::other).flatten();
-        let content = content.map_err(|source| StorageError::Io {
-            action: "read",
-            path: digest.to_string().into(),
-            source,
-        })?;
+        let content = match read.map_err(io::Error::other).flatten() {
+            // Since it was opened.
+            Err(error) if is_gone(&error) => return Ok(None),
+            other => other,
+        };
+        let content =
+            content.map_err(|error| StorageError::while_reading(digest.to_string(), error))?;
         // Not everything that is read from another machine has been compared by then.
         let content = content.filter(|content| Digest::of(content) == *digest);
         Ok(content.and_then(Manifest::recognise))

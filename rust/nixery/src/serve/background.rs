@@ -12,12 +12,15 @@ use crate::counters;
 use crate::error_chain::ErrorChain;
 use crate::gc;
 use crate::popularity;
-use crate::storage::Storage;
+use crate::storage::{Gcs, Storage};
 use crate::systemd;
 
 /// When the first garbage collection is, at the latest: servers that are restarted often
 /// collect too.
 const FIRST_COLLECTION: Duration = Duration::from_mins(10);
+
+/// How often unfinished blobs are looked for.
+const UNFINISHED: Duration = Duration::from_hours(6);
 
 /// How often what was counted is summed up.
 const UPKEEP: Duration = Duration::from_secs(2);
@@ -47,6 +50,17 @@ pub(super) async fn collect_regularly(
             ),
             Err(error) => tracing::error!("garbage collection failed: {}", ErrorChain(&error)),
         }
+    }
+}
+
+/// Removes from a bucket what writers that were killed have left, now and then.
+pub(super) async fn remove_unfinished_blobs(storage: Arc<Gcs>) {
+    loop {
+        if let Err(error) = storage.remove_abandoned().await {
+            let error = ErrorChain(&error).to_string();
+            tracing::warn!(error, "unfinished blobs stay in the bucket for a while");
+        }
+        tokio::time::sleep(UNFINISHED).await;
     }
 }
 

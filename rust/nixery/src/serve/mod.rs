@@ -194,7 +194,13 @@ pub async fn collect(config: &Config, dry_run: bool) -> Result<gc::Report, Serve
         }
         // Not checked whether it can be written: the disk may be full.
         StorageConfig::Filesystem { path } => Arc::new(Filesystem::open(path)?),
-        StorageConfig::Gcs(options) => Arc::new(Gcs::open(options).await?),
+        StorageConfig::Gcs(options) => {
+            let storage = Gcs::open(options).await?;
+            if !dry_run {
+                storage.remove_abandoned().await?;
+            }
+            Arc::new(storage)
+        }
     };
     Ok(gc::collect(&storage, &limits(config), dry_run).await?)
 }

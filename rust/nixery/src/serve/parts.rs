@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::ServeError;
+use super::background::remove_unfinished_blobs;
 use crate::archive::Level;
 use crate::assemble::{Assembler, Limits, Packer, Parts};
 use crate::cache::{Directory, Records};
@@ -27,8 +28,9 @@ async fn open_storage(config: &Config) -> Result<Arc<dyn Storage>, ServeError> {
         StorageConfig::Gcs(options) => {
             let storage = Gcs::open(options).await?;
             storage.probe().await?;
-            storage.remove_abandoned().await?;
-            Ok(Arc::new(storage))
+            let storage = Arc::new(storage);
+            tokio::spawn(remove_unfinished_blobs(Arc::clone(&storage)));
+            Ok(storage)
         }
     }
 }

@@ -215,6 +215,15 @@ impl StorageError {
         source.downcast().unwrap_or_else(Self::io("write", "a layer"))
     }
 
+    /// What the reader of a blob said.
+    pub(crate) fn while_reading(object: impl Into<String>, source: io::Error) -> Self {
+        let object = object.into();
+        match source.downcast::<BucketError>() {
+            Ok(source) => Self::Bucket { action: "read", object, source: source.into() },
+            Err(source) => Self::io("read", object)(source),
+        }
+    }
+
     /// Whether it may be otherwise in a moment.
     pub fn is_temporary(&self) -> bool {
         match self {
@@ -232,4 +241,18 @@ impl StorageError {
             _ => Self::Io { action, path: path.into(), source },
         }
     }
+}
+
+/// Whether the reader of a blob, which said this, may go on in a moment.
+pub fn is_temporary(error: &io::Error) -> bool {
+    bucket_error(error).is_some_and(BucketError::is_temporary)
+}
+
+/// Whether the reader of a blob said that it is gone.
+pub fn is_gone(error: &io::Error) -> bool {
+    bucket_error(error).is_some_and(BucketError::is_gone)
+}
+
+fn bucket_error(error: &io::Error) -> Option<&BucketError> {
+    error.get_ref()?.downcast_ref()
 }

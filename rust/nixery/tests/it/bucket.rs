@@ -197,6 +197,24 @@ fn layers_put_together_from_the_bucket_are_the_same() {
     assert!(copied > 1_000_000, "only {copied} bytes were copied");
 }
 
+/// A moment's failure of the bucket was taken for damage, and all was packed again.
+#[test]
+fn layers_are_not_packed_again_while_the_bucket_fails() {
+    let emulator = Emulator::open_to_all();
+    let proxy = FaultProxy::start(emulator.address());
+    let server = anonymous(debian(), &emulator, &proxy.url()).start();
+    for other in ["git", "jq/nano", "shell/htop"] {
+        server.manifest(other);
+    }
+    // What other layers are read by; records are whole objects elsewhere.
+    proxy.add(Rule::new(Fault::Status(503, "{}")).path("layers%2F").times(usize::MAX));
+    let refused = server.get("/v2/git/jq/htop/manifests/latest");
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(!server.has_logged("packing all paths again"));
+    proxy.clear();
+    fetch(&server, "git/jq/htop");
+}
+
 #[test]
 fn a_server_killed_while_it_uploads_leaves_nothing_others_trip_over() {
     let emulator = Emulator::open_to_all();

@@ -237,6 +237,11 @@ impl Api {
         }
     }
 
+    /// Whether the bucket is there, and can be read.
+    pub(super) async fn check(&self) -> Result<(), BucketError> {
+        self.send(Method::GET, "/o?maxResults=1&fields=kind", None).await.map(drop)
+    }
+
     /// Which of these permissions the account has.
     pub(super) async fn test_permissions(
         &self,

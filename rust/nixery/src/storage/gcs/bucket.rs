@@ -30,6 +30,9 @@ pub(super) const NO_STORE: &str = "no-store";
 /// How often something is looked at again that others change at the same time.
 pub(super) const ROUNDS: usize = 10;
 
+/// How long to wait before that.
+const ROUND: Duration = Duration::from_millis(100);
+
 /// How long an answer to content may take, in times of others: 8 MiB have to get there
 /// first, over slow lines too.
 const SENDING: u32 = 6;
@@ -128,7 +131,7 @@ impl Bucket {
     /// The whole content of an object.
     pub(super) async fn get(&self, name: &str) -> Result<Option<Bytes>, BucketError> {
         let once = |_| async {
-            let mut response = match self.begin_to_read(name, ReadRange::all()).await {
+            let mut response = match self.begin_to_read(name, ReadRange::all(), None).await {
                 Ok(response) => response,
                 Err(error) if error.status() == Some(404) => return Ok(None),
                 Err(error) => return Err(error),
@@ -146,8 +149,13 @@ impl Bucket {
         &self,
         name: &str,
         range: ReadRange,
+        generation: Option<i64>,
     ) -> Result<ReadObjectResponse, BucketError> {
         let read = self.client.read_object(self.path(), name).set_read_range(range);
+        let read = match generation {
+            Some(generation) => read.set_generation(generation),
+            None => read,
+        };
         let response = timeout(self.patience, read.send()).await;
         Ok(response.map_err(|_| BucketError::TimedOut)??)
     }
@@ -217,7 +225,9 @@ impl Bucket {
             match send(expected).await? {
                 Change::Made(()) => return Ok(()),
                 // Somebody else was quicker, or our own first try whose answer was lost.
-                Change::OtherVersion | Change::Absent => {}
+                Change::OtherVersion => tokio::time::sleep(ROUND).await,
+                // What it was to be made from.
+                Change::Absent => return Err(BucketError::OtherBytes),
             }
         }
         Err(BucketError::Contended)

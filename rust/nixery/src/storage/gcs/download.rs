@@ -9,23 +9,27 @@ use google_cloud_storage::read_object::ReadObjectResponse;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Sender, channel};
 
-use super::bucket::Bucket;
+use super::Shared;
+use super::bucket::name_of;
 use super::error::BucketError;
 use super::retry::TRIED;
+use crate::oci::Digest;
+use crate::storage::Object;
 use crate::storage::blob::{Pieces, RemoteBlob};
 
-/// Pieces of a blob that wait to be taken. Each has what came at once from the network.
-const AHEAD: usize = 4;
+/// Pieces of a blob that wait to be taken. Each has what came at once from the network,
+/// which is up to 400 KiB.
+const AHEAD: usize = 1;
 
-/// How often reading goes on after it stopped.
-const RESUMED: u32 = 5;
+/// How often reading goes on after it stopped, without anything having come between.
+const BREAKS: u32 = 5;
 
 /// A blob in the bucket.
 #[derive(Clone, Debug)]
 pub(super) struct Remote {
-    pub(super) bucket: Arc<Bucket>,
+    pub(super) shared: Arc<Shared>,
     pub(super) runtime: Handle,
-    pub(super) name: String,
+    pub(super) digest: Digest,
     pub(super) size: u64,
 }
 
@@ -35,6 +39,9 @@ impl RemoteBlob for Remote {
         let remote = self.clone();
         self.runtime.spawn(async move {
             if let Err(error) = remote.send(start, end, &target).await {
+                if error.is_gone() {
+                    remote.shared.forget(&Object::Blob(remote.digest));
+                }
                 let _ = target.send(Err(io::Error::other(error))).await;
             }
         });
@@ -50,13 +57,18 @@ impl Remote {
         end: u64,
         target: &Sender<io::Result<Bytes>>,
     ) -> Result<(), BucketError> {
-        let mut resumed = 0;
+        let first = start;
+        let mut breaks = 0;
+        let mut generation = None;
         while start < end {
-            match self.send_some(&mut start, end, target).await {
-                Err(error) if error.is_temporary() && resumed < RESUMED => {
-                    resumed += 1;
-                    let name = &self.name;
-                    tracing::debug!(name, start, %error, "reading from the bucket goes on");
+            let before = start;
+            match self.send_some(&mut start, end, &mut generation, target).await {
+                // The wrong byte may be in what was sent.
+                Err(error @ BucketError::OtherBytes) if start > first => return Err(error),
+                Err(error) if error.is_temporary() && breaks < BREAKS => {
+                    breaks = if start > before { 0 } else { breaks + 1 };
+                    let digest = &self.digest;
+                    tracing::debug!(%digest, start, %error, "reading from the bucket goes on");
                 }
                 other => return other,
             }
@@ -65,46 +77,58 @@ impl Remote {
     }
 
     /// The same as far as it goes without a break; raises `start`. The last piece is sent
-    /// only when the checksum has been compared.
+    /// only when the checksum has been compared. All has to be of one generation.
     async fn send_some(
         &self,
         start: &mut u64,
         end: u64,
+        generation: &mut Option<i64>,
         target: &Sender<io::Result<Bytes>>,
     ) -> Result<(), BucketError> {
-        let mut response = self.begin(*start, end).await?;
+        let mut response = self.begin(*start, end, *generation).await?;
+        *generation = Some(response.object().generation);
         if u64::try_from(response.object().size) != Ok(self.size) {
             return Err(BucketError::Malformed("it has another length now".into()));
         }
-        let mut held = Bytes::new();
-        let mut received = *start;
-        while let Some(piece) = self.bucket.next_piece(&mut response).await {
-            let piece = piece?;
-            received += piece.len() as u64;
-            let before = std::mem::replace(&mut held, piece);
-            let length = before.len() as u64;
-            if length > 0 && target.send(Ok(before)).await.is_err() {
-                return Ok(());
+        // Nothing is read that nobody takes yet: slow clients would fill the memory.
+        while let Ok(place) = target.reserve().await {
+            let piece = self.shared.bucket.next_piece(&mut response).await;
+            let piece = piece.ok_or_else(|| BucketError::Unreachable("cut off".into()))??;
+            *start += piece.len() as u64;
+            if *start < end {
+                place.send(Ok(piece));
+                continue;
             }
-            *start += length;
+            let beginning = *start - piece.len() as u64;
+            return match self.shared.bucket.next_piece(&mut response).await {
+                None => {
+                    place.send(Ok(piece));
+                    Ok(())
+                }
+                Some(Ok(_)) => Err(BucketError::Malformed("it is longer than it should be".into())),
+                Some(Err(error)) => {
+                    *start = beginning;
+                    Err(error)
+                }
+            };
         }
-        if received != end {
-            return Err(BucketError::Unreachable("cut off".into()));
-        }
-        let _ = target.send(Ok(held)).await;
         Ok(())
     }
 
-    async fn begin(&self, start: u64, end: u64) -> Result<ReadObjectResponse, BucketError> {
+    async fn begin(
+        &self,
+        start: u64,
+        end: u64,
+        generation: Option<i64>,
+    ) -> Result<ReadObjectResponse, BucketError> {
         // The service's checksum is of the whole, and is compared only where that is read
         // at once.
         let range = || match (start, end) {
             (0, end) if end == self.size => ReadRange::all(),
             (start, end) => ReadRange::segment(start, end - start),
         };
-        let retries = &self.bucket.api.retries;
-        retries
-            .run(self.bucket.patience * TRIED, |_| self.bucket.begin_to_read(&self.name, range()))
-            .await
+        let (bucket, name) = (&self.shared.bucket, name_of(&Object::Blob(self.digest)));
+        let read = |_| bucket.begin_to_read(&name, range(), generation);
+        bucket.api.retries.run(bucket.patience * TRIED, read).await
     }
 }

@@ -1,6 +1,7 @@
 //! What can go wrong with a bucket.
 
 use google_cloud_gax::error::CredentialsError;
+use google_cloud_storage::error::ReadError;
 use thiserror::Error;
 
 use crate::storage::StorageError;
@@ -53,16 +54,23 @@ impl BucketError {
     /// Whether it may be otherwise in a moment.
     pub fn is_temporary(&self) -> bool {
         match self {
-            // https://cloud.google.com/storage/docs/retry-strategy
-            Self::Refused { status, .. } => matches!(status, 408 | 429 | 500..=599),
+            // https://cloud.google.com/storage/docs/retry-strategy, and 409, where others
+            // changed the same object in the same moment.
+            Self::Refused { status, .. } => matches!(status, 408 | 409 | 429 | 500..=599),
             Self::Unreachable(_)
             | Self::TimedOut
             | Self::NoToken
             | Self::OtherBytes
-            | Self::Contended => true,
+            | Self::Contended
+            | Self::Signing(_) => true,
             Self::Credentials { is_temporary, .. } => *is_temporary,
-            Self::Signing(_) | Self::Malformed(_) => false,
+            Self::Malformed(_) => false,
         }
+    }
+
+    /// Whether the object isn't there.
+    pub fn is_gone(&self) -> bool {
+        self.status() == Some(404)
     }
 
     pub(super) fn status(&self) -> Option<u16> {
@@ -84,6 +92,18 @@ impl From<CredentialsError> for BucketError {
     fn from(error: CredentialsError) -> Self {
         Self::Credentials { is_temporary: error.is_transient(), source: root_of(&error).into() }
     }
+}
+
+/// Whether the SDK found that the checksum of what it read is another.
+fn has_other_bytes(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(ReadError::ChecksumMismatch(_)) = error.downcast_ref() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// What an error of the libraries comes from in the end. What is above that says little,
@@ -118,6 +138,8 @@ impl From<google_cloud_storage::Error> for BucketError {
             Self::Credentials { is_temporary, source: root_of(&error).into() }
         } else if error.is_timeout() {
             Self::TimedOut
+        } else if has_other_bytes(&error) {
+            Self::OtherBytes
         } else if error.is_deserialization() {
             Self::Malformed(root_of(&error).into())
         } else {

@@ -27,6 +27,7 @@ use google_cloud_gax::retry_policy::NeverRetry;
 use google_cloud_storage::client::Storage as Client;
 use quick_cache::sync::Cache;
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 pub use error::BucketError;
 pub use key::KeyError;
@@ -37,6 +38,7 @@ use super::{
     Blob, BlobWriter, MARK_INTERVAL, Object, RecordKey, RecordKind, Removal, Served, Storage,
     StorageError, Stored,
 };
+use crate::error_chain::ErrorChain;
 use crate::oci::Digest;
 use api::{Api, Change};
 use bucket::{BLOBS, Bucket, Kind, NO_STORE, RENEWED, ROUNDS, STAGING, checksums_of, name_of};
@@ -146,9 +148,9 @@ impl Gcs {
 
     fn blob(&self, digest: &Digest, size: u64) -> Blob {
         let remote = Remote {
-            bucket: Arc::clone(&self.shared.bucket),
+            shared: Arc::clone(&self.shared),
             runtime: self.runtime.clone(),
-            name: name_of(&Object::Blob(*digest)),
+            digest: *digest,
             size,
         };
         Blob::remote(Arc::new(remote), size)
@@ -182,9 +184,10 @@ impl Shared {
 
 #[async_trait]
 impl Storage for Gcs {
-    /// Whether the bucket answers.
+    /// Whether the bucket is there, and answers.
     async fn check(&self) -> Result<(), StorageError> {
-        self.blob_size(&Digest::of(b"")).await.map(drop)
+        let bucket = &self.shared.bucket;
+        bucket.api.check().await.map_err(about("use", bucket.url("")))
     }
 
     async fn read_record(&self, key: &RecordKey) -> Result<Option<Bytes>, StorageError> {
@@ -218,7 +221,7 @@ impl Storage for Gcs {
     }
 
     async fn open_blob(&self, digest: &Digest) -> Result<Option<Blob>, StorageError> {
-        let size = self.size_if_there(digest).await?;
+        let size = self.blob_size(digest).await?;
         Ok(size.map(|size| self.blob(digest, size)))
     }
 
@@ -236,9 +239,17 @@ impl Storage for Gcs {
             return Ok(Some(Served::Here(self.blob(digest, size))));
         }
         let object = Object::Blob(*digest);
-        let url = redirects.url(&self.shared.bucket.name, &name_of(&object)).await;
-        let url = url.map_err(self.about("send clients to", &object))?;
-        Ok(Some(Served::At(url.to_string())))
+        let name = name_of(&object);
+        let url = redirects.url(&self.shared.bucket.name, &name);
+        let url = timeout(self.shared.bucket.patience, url).await;
+        match url.unwrap_or(Err(BucketError::TimedOut)) {
+            Ok(url) => Ok(Some(Served::At(url.to_string()))),
+            Err(error) => {
+                let error = ErrorChain(&error).to_string();
+                tracing::error!(error, "sending a blob itself, as its URL can't be signed");
+                Ok(Some(Served::Here(self.blob(digest, size))))
+            }
+        }
     }
 
     async fn put_blob(&self, content: &[u8], media_type: &str) -> Result<Digest, StorageError> {

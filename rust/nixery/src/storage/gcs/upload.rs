@@ -176,7 +176,10 @@ async fn join_some(
 /// when it is old.
 pub(super) async fn remove_parts(bucket: &Bucket, prefix: &str) {
     let Ok(parts) = bucket.api.list(&format!("{prefix}/")).await else { return };
-    join_all(parts.iter().map(|part| bucket.api.delete(&part.name, None))).await;
+    let removed = try_all(parts.iter().map(|part| bucket.api.delete(&part.name, None))).await;
+    if let Err(error) = removed {
+        tracing::debug!(prefix, %error, "parts of a blob stay for a while");
+    }
 }
 
 impl Write for Upload {

@@ -70,14 +70,16 @@ async fn refused_connections_are_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_of_the_service_are_tried_again() {
-    let (_emulator, proxy, gcs) = behind_proxy().await;
-    for status in [429, 500, 503] {
-        for (method, path) in STEPS {
-            proxy.add(Rule::new(Fault::Status(status, "{}")).method(method).path(path));
+    for statuses in [[409, 429], [500, 503]] {
+        let (_emulator, proxy, gcs) = behind_proxy().await;
+        for status in statuses {
+            for (method, path) in STEPS {
+                proxy.add(Rule::new(Fault::Status(status, "{}")).method(method).path(path));
+            }
         }
+        use_all_of_it(&gcs).await;
+        assert_eq!(proxy.injected(), 2 * STEPS.len(), "{:?}", proxy.seen());
     }
-    use_all_of_it(&gcs).await;
-    assert_eq!(proxy.injected(), 3 * STEPS.len(), "{:?}", proxy.seen());
 }
 
 /// What was to be done has been done, and is found to be so when it is tried again.
@@ -167,6 +169,28 @@ async fn where_nobody_listens_for_a_while_it_is_waited() {
     });
     use_all_of_it(&gcs).await;
     reopened.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_that_is_gone_since_it_was_opened_is_noticed() {
+    let (emulator, _proxy, gcs) = behind_proxy().await;
+    let content = Arc::new(noise(100_000));
+    let digest = write(&gcs, &content).await.unwrap();
+    let blob = gcs.open_blob(&digest).await.unwrap().unwrap();
+    let others = open(&options(emulator.url())).await;
+    others.shared.bucket.api.delete(&name_of(&Object::Blob(digest)), None).await.unwrap();
+    let read = tokio::task::spawn_blocking(move || blob.read_all(u64::MAX)).await.unwrap();
+    assert!(crate::storage::is_gone(&read.unwrap_err()));
+    assert!(gcs.serve_blob(&digest).await.unwrap().is_none(), "it is remembered to be there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_is_gone_is_noticed() {
+    let (emulator, _proxy, gcs) = behind_proxy().await;
+    gcs.check().await.unwrap();
+    let url = format!("{}/storage/v1/b/{BUCKET}", emulator.url());
+    reqwest::Client::new().delete(url).send().await.unwrap().error_for_status().unwrap();
+    assert!(gcs.check().await.is_err());
 }
 
 /// A byte that changes on its way, or in the service, is never taken for the blob.
