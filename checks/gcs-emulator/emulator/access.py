@@ -25,7 +25,8 @@ class Access:
         """Who calls the JSON API. It is allowed to nobody else once an account is known."""
         if not self._accounts:
             return ANONYMOUS
-        return self._accounts.authenticate(request.get_header("Authorization"))
+        header = request.get_header("Authorization")
+        return self._accounts.authenticate(header, request.method == "PATCH")
 
     def has(self, caller, permission):
         return caller == ANONYMOUS or permission in self._permissions

@@ -19,6 +19,9 @@ from .errors import ApiError
 EMAIL = "nixery@test-project.iam.gserviceaccount.com"
 
 # How far in the future a token may have been made.
+_CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
+_METADATA_SCOPES = {_CLOUD_PLATFORM, "https://www.googleapis.com/auth/devstorage.full_control"}
+
 _SKEW = 600
 
 
@@ -116,12 +119,13 @@ class Accounts:
         self._tokens[token] = (account.email, self._clock.now() + self._token_lifetime)
         return token, self._token_lifetime
 
-    def authenticate(self, header):
-        """The email of who sends an Authorization header."""
+    def authenticate(self, header, changes_metadata=False):
+        """The email of who sends an Authorization header. Not every scope of a token allows
+        to change metadata: https://cloud.google.com/storage/docs/oauth-scopes"""
         scheme, _, token = (header or "").partition(" ")
         email = None
         if scheme.lower() == "bearer":
-            email = self._of_issued(token.strip()) or self._of_signed(token.strip())
+            email = self._of_issued(token.strip()) or self._of_signed(token.strip(), changes_metadata)
         if email is None:
             challenge = {"WWW-Authenticate": 'Bearer realm="https://accounts.google.com/"'}
             raise ApiError(401, "Invalid Credentials", headers=challenge)
@@ -131,7 +135,7 @@ class Accounts:
         email, expiry = self._tokens.get(token, (None, 0))
         return email if self._clock.now() < expiry else None
 
-    def _of_signed(self, token):
+    def _of_signed(self, token, changes_metadata):
         try:
             signed, _, signature = token.rpartition(".")
             header, claims = (json.loads(_decoded(part)) for part in signed.split("."))
@@ -143,9 +147,13 @@ class Accounts:
                 and float(claims["iat"]) <= now + _SKEW
             )
             emails = [claims.get("iss"), claims.get("sub")]
+            # Without it, the token is for one service only, and good for all of that.
+            scopes = claims.get("scope", _CLOUD_PLATFORM).split()
         except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
             return None
         for account in self._accounts if good else []:
             if account.email in emails and account.has_signed(signature, signed.encode()):
+                if changes_metadata and not _METADATA_SCOPES.intersection(scopes):
+                    raise ApiError(403, "Insufficient Permission: wrong scopes")
                 return account.email
         return None

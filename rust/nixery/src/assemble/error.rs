@@ -75,6 +75,7 @@ impl AssembleError {
                 PinError::Git(_) | PinError::Crashed => Cause::Server,
             },
             Self::Busy => Cause::Moment,
+            Self::Storage(error) if error.is_temporary() => Cause::Moment,
             Self::Pack(_) | Self::Storage(_) | Self::Group(_) | Self::LayerGone | Self::Crashed => {
                 Cause::Server
             }

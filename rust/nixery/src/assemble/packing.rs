@@ -166,6 +166,10 @@ impl Packer {
             blob
         } else {
             let blob = self.records.storage().open_blob(&digest).await?;
+            if blob.is_some() {
+                // Until it is read, Nix may run for long.
+                self.records.storage().touch(&Object::Blob(digest)).await?;
+            }
             opened.lock().await.insert(digest, blob.clone());
             blob
         };

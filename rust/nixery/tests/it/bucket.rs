@@ -296,20 +296,26 @@ fn while_the_bucket_cannot_be_reached_clients_are_told_to_come_back() {
     fetch(&server, "three");
 }
 
-/// The metadata server's tokens last as long as it says, here for some seconds.
+/// The metadata server's tokens last as long as it says, here for some seconds. One of its
+/// answers is a refusal, after which the SDK asks no more.
 #[test]
 fn a_token_that_runs_out_is_renewed() {
     let emulator = Emulator::with_account(&["--token-lifetime", "4"]);
+    let proxy = FaultProxy::start(emulator.address());
+    proxy.add(Rule::new(Fault::Status(403, "{}")).path("/token").skip(1));
     let server = setup(fixtures(), &emulator)
         .variable("GOOGLE_APPLICATION_CREDENTIALS", "")
         .variable("HOME", "/nonexistent")
-        .variable("GCE_METADATA_HOST", &emulator.address().to_string())
+        .variable("GCE_METADATA_HOST", &proxy.address().to_string())
         .variable("NIXERY_GCS_REDIRECT", "false")
         .start();
-    for image in ["one", "two", "three", "four"] {
+    for image in ["one", "two", "three", "four", "five"] {
         fetch(&server, image);
-        thread::sleep(Duration::from_secs(3));
+        thread::sleep(Duration::from_secs(4));
     }
+    assert_eq!(proxy.injected(), 1, "{:?}", proxy.seen());
+    assert!(server.has_logged("the credentials were refused: made anew"));
+    fetch(&server, "one/five");
 }
 
 /// Google's service signs for whoever has no key. It can't be told to the SDK where that

@@ -38,7 +38,12 @@ impl RemoteBlob for Remote {
         let (target, pieces) = channel(AHEAD);
         let remote = self.clone();
         self.runtime.spawn(async move {
-            if let Err(error) = remote.send(start, end, &target).await {
+            let sent = tokio::select! {
+                // Also while nothing comes that could be sent.
+                () = target.closed() => return,
+                sent = remote.send(start, end, &target) => sent,
+            };
+            if let Err(error) = sent {
                 if error.is_gone() {
                     remote.shared.forget(&Object::Blob(remote.digest));
                 }

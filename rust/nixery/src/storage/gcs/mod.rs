@@ -13,6 +13,7 @@ mod error;
 mod key;
 mod options;
 mod redirect;
+mod renewed;
 mod resource;
 mod retry;
 mod setup;
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use google_cloud_auth::credentials::Credentials;
 use google_cloud_gax::retry_policy::NeverRetry;
 use google_cloud_storage::client::Storage as Client;
 use quick_cache::sync::Cache;
@@ -45,6 +47,7 @@ use bucket::{BLOBS, Bucket, Kind, NO_STORE, RENEWED, ROUNDS, STAGING, checksums_
 use download::Remote;
 use error::about;
 use redirect::Redirects;
+use renewed::Renewed;
 use resource::{Checksums, Resource};
 use upload::{Upload, remove_parts};
 
@@ -85,7 +88,7 @@ impl Gcs {
                 "credentials are sent without TLS: gcs.endpoint should begin with https://"
             );
         }
-        let credentials = options.credentials()?;
+        let credentials: Credentials = Renewed::new(options, options.credentials()?).into();
         let signer = options.signer()?;
         let client = Client::builder()
             .with_endpoint(&options.endpoint)

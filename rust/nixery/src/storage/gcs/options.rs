@@ -18,8 +18,10 @@ pub const GOOGLE: &str = "https://storage.googleapis.com";
 /// How long the service may take, if nothing else is said.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the server may do with the bucket.
-const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
+/// What the server asks to be let do: only this has what is needed for metadata, and for
+/// having URLs signed. What it may do is up to its permissions
+/// (<https://cloud.google.com/storage/docs/json_api/v1/objects/patch>).
+const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 
 /// What is known of a bucket before it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,7 +114,7 @@ impl BucketOptions {
             Delivery::SignedByService => match &self.identity {
                 Identity::File(path) => Ok(Some(signer_of_file(path)?)),
                 Identity::MetadataServer => {
-                    let builder = mds::Builder::default().with_scopes([CLOUD_PLATFORM]);
+                    let builder = mds::Builder::default().with_scopes([SCOPE]);
                     builder.build_signer().map(Some).map_err(SetupError::NoCredentials)
                 }
                 Identity::Anonymous => Err(SetupError::NobodyCanSign),
@@ -120,9 +122,6 @@ impl BucketOptions {
         }
     }
 }
-
-/// What is needed for asking the service to sign.
-const CLOUD_PLATFORM: &str = "https://www.googleapis.com/auth/cloud-platform";
 
 fn parse(path: &Path) -> Result<(String, Value), SetupError> {
     let text = read(path).map_err(SetupError::CredentialsFile)?;
@@ -168,7 +167,7 @@ fn signer_of_file(path: &Path) -> Result<Signer, SetupError> {
             key.map(Signer::from).ok_or_else(|| unknown_type(path, &kind))
         }
         "impersonated_service_account" => {
-            let builder = impersonated::Builder::new(document).with_scopes([CLOUD_PLATFORM]);
+            let builder = impersonated::Builder::new(document).with_scopes([SCOPE]);
             builder.build_signer().map_err(SetupError::NoCredentials)
         }
         _ => Err(SetupError::NobodyCanSign),

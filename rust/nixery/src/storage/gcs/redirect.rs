@@ -20,7 +20,7 @@ const CAPACITY: usize = 10_000;
 
 /// By how much clocks may differ until URLs would be refused: they are good from the time
 /// that they say on, and the service allows for some difference.
-const TOLERANCE: i64 = 120;
+const TOLERANCE: i64 = 60;
 
 /// Makes URLs.
 #[derive(Debug)]

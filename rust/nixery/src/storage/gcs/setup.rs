@@ -72,6 +72,21 @@ pub enum SetupError {
         /// What the service said.
         message: String,
     },
+    /// The account has all permissions, but something else forbids it.
+    #[error(
+        "Cloud Storage doesn't let the server {action} the bucket {bucket}, although its account \
+         seems to have the permissions that are needed (it said: {message}). The credentials may \
+         be limited: machines need the access scope cloud-platform; or the bucket's retention \
+         policy or holds forbid it"
+    )]
+    OtherwiseForbidden {
+        /// What was tried.
+        action: &'static str,
+        /// The bucket's name.
+        bucket: String,
+        /// What the service said.
+        message: String,
+    },
     /// The credentials are not accepted.
     #[error("Cloud Storage doesn't accept the credentials ({message}); {clocks}")]
     Unauthorized {
@@ -231,8 +246,9 @@ async fn diagnose(bucket: &Bucket, action: &'static str, error: BucketError) -> 
                 }
                 Err(_) => String::new(),
             };
-            let missing =
-                if missing.is_empty() { format!("the right to {action}") } else { missing };
+            if missing.is_empty() {
+                return SetupError::OtherwiseForbidden { action, bucket: name, message };
+            }
             SetupError::Forbidden { missing, bucket: name, message }
         }
         404 => SetupError::NoBucket { bucket: name, message },
