@@ -1,0 +1,129 @@
+# Every setting of the server, with its type. What is not set here is as in the book
+# (reference/configuration.md); other keys are let through, and `nixery --check-config`
+# refuses those that it doesn't know.
+{ lib }:
+let
+  inherit (lib.types)
+    bool
+    enum
+    ints
+    listOf
+    port
+    str
+    ;
+  setting =
+    type: example: description:
+    lib.mkOption {
+      type = lib.types.nullOr type;
+      default = null;
+      inherit example description;
+    };
+  # Strings and not paths: a path would be copied to the Nix store, which all may read.
+  file = lib.types.strMatching "/.*" // {
+    description = "absolute path, as a string";
+  };
+  patterns = listOf str;
+in
+{
+  server = {
+    address = setting str "127.0.0.1" "IP address to listen on; all of them, if it isn't set.";
+    port = setting port 8080 "TCP port to listen on.";
+  };
+  source = {
+    channel = setting str "nixos-unstable" ''
+      Package source: a branch of nixpkgs, or a full commit of it.
+    '';
+    repo = setting str "https://git.example.org/packages" ''
+      Package source: URL of a Git repository. Image tags are its branches, tags and commits.
+    '';
+    path = setting file "/srv/packages" "Package source: a directory, or a Nix file.";
+    refresh = setting ints.unsigned 300 ''
+      Seconds after which it is asked again which commit a branch is at.
+    '';
+    channels =
+      setting patterns [ "nixos-26.05" ]
+        "Of nixpkgs: patterns of the channels that image tags may choose besides latest.";
+    references =
+      setting patterns [ "v*" ]
+        "Of a Git repository: patterns of the branches and tags that image tags may choose.";
+    allow_commits = setting bool false "Whether an image tag may be a full commit.";
+    nixpkgs_repository = setting str "https://git.example.org/nixpkgs" ''
+      Of nixpkgs: URL of the Git repository that is asked which commit a channel is at.
+    '';
+    nixpkgs_archive = setting str "https://example.org/nixpkgs" ''
+      Of nixpkgs: URL below which the tarball of a commit is COMMIT.tar.gz.
+    '';
+    fingerprint = setting bool true "Of a directory: whether it is looked at what it contains.";
+  };
+  storage = {
+    backend = setting (enum [
+      "filesystem"
+      "gcs"
+    ]) "gcs" "Where images are kept: in a directory, or in a bucket of Google Cloud Storage.";
+    path = setting file "/srv/nixery" "Directory of images; storage in the state directory, if not set.";
+  };
+  gcs = {
+    bucket = setting str "example-nixery" "Name of the bucket.";
+    credentials = setting file "/run/credentials/nixery.service/google" ''
+      File with the server's credentials. services.nixery.credentials.google sets it.
+    '';
+    redirect = setting bool true "Whether clients are sent to the bucket for blobs.";
+    sign = setting (enum [
+      "key"
+      "iam"
+      "none"
+    ]) "iam" "How URLs in the bucket are signed.";
+    signing_key = setting file "/run/credentials/nixery.service/signing-key" ''
+      File with the key that URLs are signed with. services.nixery.credentials.signingKey
+      sets it.
+    '';
+    signing_account = setting str "nixery@example.iam.gserviceaccount.com" ''
+      The service account that has that key.
+    '';
+    endpoint = setting str "http://127.0.0.1:4443" "URL of the service as the server reaches it.";
+    public_endpoint = setting str "https://storage.example.org" ''
+      URL of the service as clients reach it.
+    '';
+    anonymous = setting bool false "Whether the bucket is used without credentials.";
+  };
+  cache = {
+    path = setting file "/var/cache/nixery" "Directory of this server alone.";
+    max_mb = setting ints.unsigned 64 "Most megabytes in it.";
+  };
+  gc = {
+    interval = setting ints.unsigned 86400 ''
+      Seconds between garbage collections by the server. services.nixery.gc.enable has a timer
+      do it instead.
+    '';
+    keep = setting ints.unsigned 30 "Days that images are kept which nobody asks for.";
+    max_bytes = setting ints.unsigned 200000000000 "Most bytes of blobs that are left.";
+  };
+  nix = {
+    timeout = setting ints.positive 60 "Seconds that Nix may take for one image at a time.";
+    max_builds = setting ints.positive 4 "For how many images Nix runs at the same time.";
+    max_queue = setting ints.unsigned 100 "How many more images may be made or wait.";
+    popularity_url = setting str "https://example.org/popularity.json" ''
+      Where the popularity of packages is read from.
+    '';
+    roots = setting file "/var/lib/nixery/roots" "Directory of the garbage collector's roots.";
+  };
+  image = {
+    platform = setting (enum [
+      "amd64"
+      "arm64"
+    ]) "amd64" "Platform of images whose name doesn't choose one.";
+    max_layers = setting (ints.between 1 120) 94 "Most layers that store paths are spread over.";
+  };
+  packing = {
+    level = setting (ints.between 1 12) 5 "Compression of layers.";
+    threads = setting (ints.between 1 256) 4 "Threads that compress.";
+  };
+  log = {
+    filter = setting str "nixery=debug,warn" "Which messages are logged.";
+    format = setting (enum [
+      "text"
+      "json"
+      "journal"
+    ]) "json" "How messages are written.";
+  };
+}

@@ -1,0 +1,42 @@
+# What is needed to change it, and to run its tests.
+{
+  mkShell,
+  cargo,
+  clippy,
+  curl,
+  deadnix,
+  git,
+  jq,
+  mdbook,
+  nix,
+  nixfmt,
+  openssl,
+  python3,
+  rust-analyzer,
+  rustc,
+  rustfmt,
+  shellcheck,
+  skopeo,
+  statix,
+}:
+mkShell {
+  packages = [
+    cargo
+    clippy
+    curl
+    deadnix
+    git
+    jq
+    mdbook
+    nix
+    nixfmt
+    openssl
+    python3
+    rust-analyzer
+    rustc
+    rustfmt
+    shellcheck
+    skopeo
+    statix
+  ];
+}
