@@ -55,7 +55,7 @@ fn gcs(
     let public = self::endpoint(layers, "gcs.public_endpoint", gcs.public_endpoint.as_deref())?;
     let endpoint = endpoint.unwrap_or_else(|| GOOGLE.to_owned());
     let credentials = match &gcs.credentials {
-        Some(file) => Some(absolute(layers, "gcs.credentials", file)?),
+        Some(file) => Some(secret_file(layers, "gcs.credentials", file)?),
         None => well_known(environment),
     };
     let identity = match (gcs.anonymous.unwrap_or(false), credentials) {
@@ -77,6 +77,15 @@ fn gcs(
 fn well_known(environment: &Environment) -> Option<PathBuf> {
     let file = Path::new(environment.get("HOME")?).join(WELL_KNOWN);
     file.is_file().then_some(file)
+}
+
+/// The path of a file with a secret. What else is given is not shown: it may be that.
+fn secret_file(layers: &Layers, key: &str, path: &str) -> Result<PathBuf, ConfigError> {
+    if Path::new(path).is_absolute() && !path.contains('\n') {
+        return Ok(path.into());
+    }
+    let problem = "expected the absolute path of a file, not a relative one, nor what is in it";
+    Err(layers.invalid(key, problem.to_owned()))
 }
 
 /// What names may be (<https://cloud.google.com/storage/docs/buckets#naming>).
@@ -117,7 +126,7 @@ fn delivery(raw: &Raw, layers: &Layers) -> Result<Delivery, ConfigError> {
                 let problem = format!("found {account:?}, expected an e-mail address");
                 return Err(layers.invalid("gcs.signing_account", problem));
             }
-            Some((absolute(layers, "gcs.signing_key", key)?, account.clone()))
+            Some((secret_file(layers, "gcs.signing_key", key)?, account.clone()))
         }
         (Some(_), None) => {
             let account = how_to_set("gcs.signing_account");

@@ -162,6 +162,17 @@ fn wrong_settings_of_a_bucket_are_named_with_what_is_right() {
 }
 
 #[test]
+fn what_is_given_instead_of_a_secret_files_path_is_not_shown() {
+    for (variable, other) in [
+        ("GOOGLE_APPLICATION_CREDENTIALS", ("NIXERY_GCS_SIGN", "key")),
+        ("GCS_SIGNING_KEY", ("GCS_SIGNING_ACCOUNT", "me@example.org")),
+    ] {
+        let message = error(None, &bucket(&[(variable, "{\"private_key\": \"secret\"}"), other]));
+        assert!(message.contains(variable) && !message.contains("secret"), "{message}");
+    }
+}
+
+#[test]
 fn how_clients_get_blobs_of_a_bucket_is_chosen_by_what_is_set() {
     let delivery = |more: &[(&str, &str)]| {
         let config = Config::load(None, &bucket(more)).unwrap();

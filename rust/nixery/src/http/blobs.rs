@@ -15,7 +15,7 @@ use super::manifests::{IMMUTABLE, is_known, name_content};
 use super::range::{Selection, select};
 use crate::assemble::Failure;
 use crate::oci::Digest;
-use crate::storage::Served;
+use crate::storage::{Served, StorageError, is_gone};
 
 /// Answers GET and HEAD.
 pub(super) async fn serve(
@@ -56,8 +56,17 @@ pub(super) async fn serve(
     let mut response = if method == Method::HEAD || status == StatusCode::NOT_MODIFIED {
         status.into_response()
     } else {
-        let body = BlobBody::new(blob, start, end, shared.buffers.clone());
-        (status, Body::new(body)).into_response()
+        match BlobBody::open(blob, start, end, shared.buffers.clone()).await {
+            Ok(body) => (status, Body::new(body)).into_response(),
+            Err(error) if is_gone(&error) => {
+                shared.registry.assembler.blob_is_missing(digest);
+                return Err(ApiError::BlobUnknown(*digest));
+            }
+            Err(error) => {
+                let error = StorageError::while_reading(text, error);
+                return Err(Failure::logged("a blob", error.into()).into());
+            }
+        }
     };
     let headers = response.headers_mut();
     name_content(headers, &text);

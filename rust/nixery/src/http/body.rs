@@ -67,13 +67,24 @@ pub(super) struct BlobBody {
     reading: Option<JoinHandle<io::Result<Buffer>>>,
     /// Where the blob is on another machine.
     fetched: Option<Pieces>,
+    first: Option<Bytes>,
 }
 
 impl BlobBody {
-    /// From `start` up to `end`, exclusive.
-    pub(super) fn new(blob: Blob, start: u64, end: u64, buffers: Buffers) -> Self {
-        let fetched = blob.fetch(start, end);
-        Self { blob, position: start, end, buffers, reading: None, fetched }
+    /// From `start` up to `end`, exclusive. What is on another machine has begun to come, or
+    /// has failed.
+    pub(super) async fn open(
+        blob: Blob,
+        start: u64,
+        end: u64,
+        buffers: Buffers,
+    ) -> io::Result<Self> {
+        let mut fetched = if start < end { blob.fetch(start, end) } else { None };
+        let first = match &mut fetched {
+            Some(pieces) => Some(pieces.recv().await.ok_or(io::ErrorKind::UnexpectedEof)??),
+            None => None,
+        };
+        Ok(Self { blob, position: start, end, buffers, reading: None, fetched, first })
     }
 
     fn emit(&mut self, bytes: Bytes) -> Poll<Option<io::Result<Frame<Bytes>>>> {
@@ -100,6 +111,9 @@ impl Body for BlobBody {
         }
         if this.position >= this.end {
             return Poll::Ready(None);
+        }
+        if let Some(first) = this.first.take() {
+            return this.emit(first);
         }
         if let Some(pieces) = &mut this.fetched {
             let next = ready!(pieces.poll_recv(context));

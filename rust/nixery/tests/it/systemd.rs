@@ -108,7 +108,7 @@ fn the_popularity_table_is_read_again_at_a_signal() {
     send(&server, Signal::HUP);
     manager.expect("RELOADING=1");
     manager.expect("READY=1");
-    assert!(server.has_logged("read the popularity table again"));
+    wait_until("the message", || server.has_logged("read the popularity table again"));
     assert_ne!(digest(&server), before, "popular packages have other layers");
 }
 

@@ -13,6 +13,7 @@ use super::Shared;
 use super::bucket::name_of;
 use super::error::BucketError;
 use super::retry::TRIED;
+use crate::error_chain::ErrorChain;
 use crate::oci::Digest;
 use crate::storage::Object;
 use crate::storage::blob::{Pieces, RemoteBlob};
@@ -47,6 +48,8 @@ impl RemoteBlob for Remote {
                 if error.is_gone() {
                     remote.shared.forget(&Object::Blob(remote.digest));
                 }
+                let digest = &remote.digest;
+                tracing::warn!(%digest, "a blob can't be read to its end: {}", ErrorChain(&error));
                 let _ = target.send(Err(io::Error::other(error))).await;
             }
         });

@@ -71,8 +71,9 @@ impl AccountKey {
         if type_of(&text).as_deref() != Some("service_account") {
             return Ok(None);
         }
-        let file: AccountFile = serde_json::from_str(&text)
-            .map_err(|error| no_private_key(path, format!("is no service account's: {error}")))?;
+        let file: AccountFile = serde_json::from_str(&text).map_err(|error| {
+            no_private_key(path, format!("is no service account's: {}", told(&error)))
+        })?;
         Self::new(file.client_email, &file.private_key).map(Some).map_err(|problem| {
             no_private_key(path, format!("can't be used, as its private_key {problem}"))
         })
@@ -81,6 +82,16 @@ impl AccountKey {
     fn new(account: String, pem: &str) -> Result<Self, String> {
         Ok(Self { account, signer: signer(&private_key(pem)?)?.into() })
     }
+}
+
+/// What is wrong with JSON, without the texts that are in it.
+pub(super) fn told(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    if message.starts_with("missing field") {
+        return message;
+    }
+    let what = if error.is_data() { "other values than expected" } else { "no JSON" };
+    format!("{what}, at line {}", error.line())
 }
 
 /// What type of credentials a file has.
@@ -105,12 +116,34 @@ fn no_private_key(path: &Path, problem: String) -> KeyError {
     KeyError::NoPrivateKey { path: path.to_owned(), problem }
 }
 
+/// What PEM files have (RFC 7468, RFC 8017).
+const LABELS: [&str; 8] = [
+    "PRIVATE KEY",
+    "RSA PRIVATE KEY",
+    "ENCRYPTED PRIVATE KEY",
+    "EC PRIVATE KEY",
+    "OPENSSH PRIVATE KEY",
+    "PUBLIC KEY",
+    "RSA PUBLIC KEY",
+    "CERTIFICATE",
+];
+
 /// Reads a key in either of the forms that there are (RFC 5958 and RFC 8017).
 fn private_key(pem: &str) -> Result<PrivateKey, String> {
     let expected =
         "expected a private RSA key in PEM, which begins with -----BEGIN PRIVATE KEY-----";
-    let label = pem.lines().find_map(|line| {
-        line.trim().strip_prefix("-----BEGIN ").and_then(|rest| rest.strip_suffix("-----"))
+    if type_of(pem).is_some() {
+        return Err(
+            "is a credentials file in JSON: name it in GOOGLE_APPLICATION_CREDENTIALS instead, \
+             without GCS_SIGNING_KEY and GCS_SIGNING_ACCOUNT"
+                .into(),
+        );
+    }
+    // Only labels that are known are shown: where line ends were lost, what follows the
+    // first words of a line is the key itself.
+    let label = pem.split("-----BEGIN ").nth(1).and_then(|rest| {
+        let label = rest.split("-----").next().unwrap_or_default();
+        LABELS.into_iter().find(|known| *known == label)
     });
     // What is before the key, such as the attributes that openssl writes, is no part of it.
     let pem = pem.find("-----BEGIN ").map_or(pem, |begin| &pem[begin..]);
@@ -125,13 +158,6 @@ fn private_key(pem: &str) -> Result<PrivateKey, String> {
             return Err("is protected by a passphrase: remove that, with `openssl pkcs8`".into());
         }
         Some(other) => return Err(format!("has a {}; {expected}", other.to_lowercase())),
-        None if type_of(pem).is_some() => {
-            return Err(
-                "is a credentials file in JSON: name it in GOOGLE_APPLICATION_CREDENTIALS instead, \
-                 without GCS_SIGNING_KEY and GCS_SIGNING_ACCOUNT"
-                    .into(),
-            );
-        }
         None => return Err(format!("has no key in it; {expected}")),
     };
     parsed.map_err(|error| format!("has a key that can't be read ({error}); {expected}"))

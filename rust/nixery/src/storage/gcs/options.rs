@@ -9,7 +9,7 @@ use google_cloud_auth::credentials::{
 use google_cloud_auth::signer::Signer;
 use serde_json::Value;
 
-use super::key::{AccountKey, KeyError, read};
+use super::key::{AccountKey, KeyError, read, told};
 use super::setup::SetupError;
 
 /// Where the service is, if no other place is set.
@@ -129,7 +129,7 @@ fn parse(path: &Path) -> Result<(String, Value), SetupError> {
         SetupError::CredentialsFile(KeyError::NoPrivateKey { path: path.to_owned(), problem })
     };
     let document: Value = serde_json::from_str(&text).map_err(|error| {
-        wrong(format!("is no credentials file, which is a JSON object: {error}"))
+        wrong(format!("is no credentials file, which is a JSON object: {}", told(&error)))
     })?;
     let Some(kind) = document["type"].as_str().map(str::to_owned) else {
         return Err(wrong("is no credentials file: it has no \"type\"".to_owned()));

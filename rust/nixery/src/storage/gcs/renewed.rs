@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use google_cloud_auth::credentials::{CacheableResource, Credentials, CredentialsProvider};
 use google_cloud_gax::error::CredentialsError;
 use http::{Extensions, HeaderMap};
+use tokio::time::timeout;
 
 use super::options::BucketOptions;
 
@@ -63,6 +64,8 @@ impl CredentialsProvider for Renewed {
     }
 
     async fn universe_domain(&self) -> Option<String> {
-        self.present().universe_domain().await
+        // Asked for when the client is made; who doesn't answer keeps nobody from starting.
+        let domain = timeout(self.options.patience, self.present().universe_domain()).await;
+        domain.ok().flatten()
     }
 }

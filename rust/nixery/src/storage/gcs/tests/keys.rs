@@ -63,6 +63,15 @@ fn what_is_no_private_key_is_named() {
     let half = format!("{}\n-----END PRIVATE KEY-----\n", &whole[..whole.len() / 2]);
     assert!(refusal(half.as_bytes()).contains("can't be read"));
     assert!(refusal(b"").contains("has no key in it"));
+    // Where line ends were lost, as in variables of CI.
+    for end in ["", " ", "\\n"] {
+        let message = refusal(whole.replace('\n', end).as_bytes());
+        let body = whole.lines().nth(1).unwrap();
+        let shown = message.to_lowercase().contains(&body[..20].to_lowercase());
+        assert!(!shown, "the key is shown: {message}");
+    }
+    let account = format!("{{\"type\": \"service_account\", \"private_key\": {whole:?}}}");
+    assert!(refusal(account.as_bytes()).contains("GOOGLE_APPLICATION_CREDENTIALS"));
     assert!(refusal(b"{\"type\": \"service_account\"}").contains("GOOGLE_APPLICATION_CREDENTIALS"));
     assert!(refusal(&[0x30, 0x82, 0xff, 0xfe]).contains("openssl pkcs12"));
 

@@ -1,16 +1,15 @@
 //! Servers that share a bucket of Cloud Storage, which an emulator stands for.
 
+mod access;
+mod faults;
+
 use std::collections::BTreeMap;
 use std::process::Command;
-use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
-
-use tempfile::TempDir;
 
 use crate::harness::{
-    ACCOUNT, BROKEN, BUCKET, Emulator, Fault, FaultProxy, Response, Rule, Server, Setup, Source,
-    debian, digest_of, fixtures, get, head, request, run, wait_until,
+    ACCOUNT, BROKEN, BUCKET, Emulator, Response, Server, Setup, Source, debian, digest_of,
+    fixtures, get, head, request, run, wait_until,
 };
 
 /// A server with the emulator's bucket, at this URL of the service.
@@ -195,180 +194,6 @@ fn layers_put_together_from_the_bucket_are_the_same() {
     let copied = metrics.text().lines().find(|line| line.contains("origin=\"copied\"")).unwrap();
     let copied: u64 = copied.rsplit(' ').next().unwrap().parse().unwrap();
     assert!(copied > 1_000_000, "only {copied} bytes were copied");
-}
-
-/// A moment's failure of the bucket was taken for damage, and all was packed again.
-#[test]
-fn layers_are_not_packed_again_while_the_bucket_fails() {
-    let emulator = Emulator::open_to_all();
-    let proxy = FaultProxy::start(emulator.address());
-    let server = anonymous(debian(), &emulator, &proxy.url()).start();
-    for other in ["git", "jq/nano", "shell/htop"] {
-        server.manifest(other);
-    }
-    // What other layers are read by; records are whole objects elsewhere.
-    proxy.add(Rule::new(Fault::Status(503, "{}")).path("layers%2F").times(usize::MAX));
-    let refused = server.get("/v2/git/jq/htop/manifests/latest");
-    assert_eq!(refused.status, 503, "{}", refused.text());
-    assert!(!server.has_logged("packing all paths again"));
-    proxy.clear();
-    fetch(&server, "git/jq/htop");
-}
-
-#[test]
-fn a_server_killed_while_it_uploads_leaves_nothing_others_trip_over() {
-    let emulator = Emulator::open_to_all();
-    for step in ["name=staging", "compose", "rewriteTo", "name=builds"] {
-        let proxy = FaultProxy::start(emulator.address());
-        let stall = Fault::Stall(Duration::from_mins(5));
-        proxy.add(Rule::new(stall).path(step).skip(usize::from(step == "name=staging")));
-        let server = anonymous(fixtures(), &emulator, &proxy.url()).start();
-        let address = server.address.clone();
-        let client = thread::spawn(move || {
-            // It ends without an answer.
-            let _ = std::panic::catch_unwind(|| get(&address, "/v2/large/manifests/latest"));
-        });
-        wait_until("the upload", || proxy.injected() == 1);
-        let _state = server.kill();
-        client.join().unwrap();
-
-        let other = anonymous(fixtures(), &emulator, emulator.url()).start();
-        fetch(&other, "large");
-        // For the next step it is to be made anew.
-        for name in objects(&emulator) {
-            let path = format!("/storage/v1/b/{BUCKET}/o/{}", name.replace('/', "%2F"));
-            request(&emulator.address().to_string(), "DELETE", &path, &[]);
-        }
-    }
-}
-
-#[test]
-fn no_record_names_a_blob_that_could_not_be_stored() {
-    let emulator = Emulator::open_to_all();
-    let proxy = FaultProxy::start(emulator.address());
-    let server = anonymous(fixtures(), &emulator, &proxy.url()).start();
-    for (image, step, status, expected) in [
-        ("large", "name=staging", 403, 500),
-        ("large", "compose", 500, 503),
-        ("large", "rewriteTo", 403, 500),
-        ("three", "name=layers", 403, 500),
-    ] {
-        proxy.add(Rule::new(Fault::Status(status, "{}")).path(step).times(usize::MAX));
-        let response = server.get(&format!("/v2/{image}/manifests/latest"));
-        assert_eq!(response.status, expected, "{step}: {}", response.text());
-        proxy.clear();
-        let objects = objects(&emulator);
-        for name in &objects {
-            let (kind, _) = name.split_once('/').unwrap();
-            assert!(!["manifests", "builds", "paths"].contains(&kind) || is_sound(&emulator, name));
-        }
-    }
-    fetch(&server, "large");
-    fetch(&server, "three");
-}
-
-/// Whether all blobs that a record names are there, with their lengths.
-fn is_sound(emulator: &Emulator, name: &str) -> bool {
-    let address = emulator.address().to_string();
-    let object = format!("/storage/v1/b/{BUCKET}/o/{}?alt=media", name.replace('/', "%2F"));
-    let record = get(&address, &object).json()["record"].clone();
-    let named = record["manifests"].as_array().cloned().unwrap_or(vec![record["blob"].clone()]);
-    named.iter().all(|blob| {
-        let digest = &blob["digest"].as_str().unwrap()[7..];
-        let object = get(&address, &format!("/storage/v1/b/{BUCKET}/o/layers%2F{digest}"));
-        object.status == 200 && object.json()["size"] == blob["size"].to_string().as_str()
-    })
-}
-
-#[test]
-fn while_the_bucket_cannot_be_reached_clients_are_told_to_come_back() {
-    let emulator = Emulator::open_to_all();
-    let proxy = FaultProxy::start(emulator.address());
-    let server = anonymous(fixtures(), &emulator, &proxy.url()).start();
-    fetch(&server, "two");
-    proxy.close();
-    // What is known needs no bucket.
-    fetch(&server, "two");
-    let refused = server.get("/v2/three/manifests/latest");
-    assert_eq!((refused.status, refused.header("retry-after")), (503, "10"), "{}", refused.text());
-    assert!(refused.text().contains("storage can't be reached"), "{}", refused.text());
-    proxy.reopen();
-    fetch(&server, "three");
-}
-
-/// The metadata server's tokens last as long as it says, here for some seconds. One of its
-/// answers is a refusal, after which the SDK asks no more.
-#[test]
-fn a_token_that_runs_out_is_renewed() {
-    let emulator = Emulator::with_account(&["--token-lifetime", "4"]);
-    let proxy = FaultProxy::start(emulator.address());
-    proxy.add(Rule::new(Fault::Status(403, "{}")).path("/token").skip(1));
-    let server = setup(fixtures(), &emulator)
-        .variable("GOOGLE_APPLICATION_CREDENTIALS", "")
-        .variable("HOME", "/nonexistent")
-        .variable("GCE_METADATA_HOST", &proxy.address().to_string())
-        .variable("NIXERY_GCS_REDIRECT", "false")
-        .start();
-    for image in ["one", "two", "three", "four", "five"] {
-        fetch(&server, image);
-        thread::sleep(Duration::from_secs(4));
-    }
-    assert_eq!(proxy.injected(), 1, "{:?}", proxy.seen());
-    assert!(server.has_logged("the credentials were refused: made anew"));
-    fetch(&server, "one/five");
-}
-
-/// Google's service signs for whoever has no key. It can't be told to the SDK where that
-/// service is, so the server sees another file of hosts, and trusts another authority.
-#[test]
-fn urls_are_signed_by_the_service_where_that_is_wanted() {
-    if !rustix::process::geteuid().is_root() {
-        println!("not run: only root can have a port below 1024");
-        return;
-    }
-    let directory = TempDir::new().unwrap();
-    let authority = directory.path().join("authority.pem");
-    let iam = ["--iam", "127.0.0.77:443", "--iam-ca", authority.to_str().unwrap()];
-    let emulator = Emulator::with_account(&iam);
-    let hosts =
-        emulator.file("hosts", "127.0.0.1 localhost\n127.0.0.77 iamcredentials.googleapis.com\n");
-    let script = format!("mount --bind {} /etc/hosts && exec \"$0\" \"$@\"", hosts.display());
-    let mut setup = setup(fixtures(), &emulator)
-        .variable("GOOGLE_APPLICATION_CREDENTIALS", "")
-        .variable("HOME", "/nonexistent")
-        .variable("GCE_METADATA_HOST", &emulator.address().to_string())
-        .variable("SSL_CERT_FILE", authority.to_str().unwrap())
-        .variable("NIXERY_GCS_SIGN", "iam");
-    setup.runner = ["unshare", "-m", "sh", "-c", &script].map(str::to_owned).to_vec();
-    let server = setup.start();
-    fetch(&server, "two");
-    let manifest = server.manifest("two").json();
-    let config = manifest["config"]["digest"].as_str().unwrap();
-    assert_eq!(server.get(&format!("/v2/two/blobs/{config}")).status, 307);
-}
-
-#[test]
-fn a_server_whose_bucket_cannot_be_used_does_not_start() {
-    let emulator = Emulator::with_account(&[]);
-    let public = emulator.file("public.pem", "-----BEGIN PUBLIC KEY-----\nMA==\n");
-    let state = Arc::new(TempDir::new().unwrap());
-    for (variables, told) in [
-        (vec![("GCS_BUCKET", "another-bucket")], "there is no bucket another-bucket"),
-        (vec![("NIXERY_GCS_SIGN", "none")], "clients can't get blobs from the bucket"),
-        (vec![("NIXERY_GCS_ANONYMOUS", "true")], "doesn't accept the credentials"),
-        (vec![("GOOGLE_APPLICATION_CREDENTIALS", "/none.json")], "can't read /none.json"),
-        (
-            vec![("GCS_SIGNING_KEY", public.to_str().unwrap()), ("GCS_SIGNING_ACCOUNT", ACCOUNT)],
-            "public.pem has a public key; expected a private RSA key in PEM",
-        ),
-    ] {
-        let setup = variables
-            .into_iter()
-            .fold(setup(fixtures(), &emulator), |setup, (name, value)| setup.variable(name, value));
-        let (status, log) = setup.try_start_in(&state).err().expect(told);
-        assert_eq!(status.code(), Some(1), "{log}");
-        assert!(log.contains(told), "{told}: {log}");
-    }
 }
 
 #[test]
