@@ -12,7 +12,8 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, copy_file_range, openat, opena
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use tokio::sync::mpsc;
 
-/// An open blob: it stays readable, and the same, whatever happens to its name.
+/// An open blob. On this machine it stays readable, and the same, whatever happens to its
+/// name; on another, reading it fails when it is gone.
 #[derive(Clone, Debug)]
 pub struct Blob {
     size: u64,

@@ -34,7 +34,8 @@ use crate::oci::Digest;
 /// number of tasks, and several processes may use one place at a time.
 #[async_trait]
 pub trait Storage: fmt::Debug + Send + Sync + 'static {
-    /// Checks that something can be stored here, and read back.
+    /// Checks that it can be used: a directory by writing and reading; a bucket, which was
+    /// tried at start, only by asking for it.
     async fn check(&self) -> Result<(), StorageError>;
 
     /// The content of a record; `None` where there is none.

@@ -28,9 +28,9 @@ pub enum KeyError {
         /// Why.
         source: std::io::Error,
     },
-    /// There is no private key in it.
+    /// It is not what it should be.
     #[error("{path} {problem}", path = .path.display())]
-    NoPrivateKey {
+    Unusable {
         /// The file.
         path: PathBuf,
         /// What it is instead, and what would be right.
@@ -62,7 +62,7 @@ impl AccountKey {
     /// Reads a key in PEM.
     pub(super) fn from_pem_file(path: &Path, account: &str) -> Result<Self, KeyError> {
         let text = read(path)?;
-        Self::new(account.to_owned(), &text).map_err(|problem| no_private_key(path, problem))
+        Self::new(account.to_owned(), &text).map_err(|problem| unusable_file(path, problem))
     }
 
     /// The key in a service account's JSON; `None` for credentials of another type.
@@ -72,10 +72,10 @@ impl AccountKey {
             return Ok(None);
         }
         let file: AccountFile = serde_json::from_str(&text).map_err(|error| {
-            no_private_key(path, format!("is no service account's: {}", told(&error)))
+            unusable_file(path, format!("is no service account's: {}", told(&error)))
         })?;
         Self::new(file.client_email, &file.private_key).map(Some).map_err(|problem| {
-            no_private_key(path, format!("can't be used, as its private_key {problem}"))
+            unusable_file(path, format!("can't be used, as its private_key {problem}"))
         })
     }
 
@@ -109,11 +109,11 @@ pub(super) fn read(path: &Path) -> Result<String, KeyError> {
     let content = std::fs::read(path).map_err(unreadable)?;
     let binary = "isn't text; a .p12 file has to be turned into PEM, with `openssl pkcs12 -nocerts \
                   -nodes`";
-    String::from_utf8(content).map_err(|_| no_private_key(path, binary.to_owned()))
+    String::from_utf8(content).map_err(|_| unusable_file(path, binary.to_owned()))
 }
 
-fn no_private_key(path: &Path, problem: String) -> KeyError {
-    KeyError::NoPrivateKey { path: path.to_owned(), problem }
+fn unusable_file(path: &Path, problem: String) -> KeyError {
+    KeyError::Unusable { path: path.to_owned(), problem }
 }
 
 /// What PEM files have (RFC 7468, RFC 8017).

@@ -96,11 +96,11 @@ impl BucketOptions {
 
     /// What signs URLs; `None` where they are not signed.
     pub(super) fn signer(&self) -> Result<Option<Signer>, SetupError> {
-        let key_is_wrong = |source: KeyError| SetupError::SigningKey(source);
         match &self.delivery {
             Delivery::Streamed | Delivery::Public => Ok(None),
             Delivery::SignedWithKey { key, account } => {
-                let key = AccountKey::from_pem_file(key, account).map_err(key_is_wrong)?;
+                let key =
+                    AccountKey::from_pem_file(key, account).map_err(SetupError::SigningKey)?;
                 Ok(Some(key.into()))
             }
             Delivery::Signed => match &self.identity {
@@ -126,7 +126,7 @@ impl BucketOptions {
 fn parse(path: &Path) -> Result<(String, Value), SetupError> {
     let text = read(path).map_err(SetupError::CredentialsFile)?;
     let wrong = |problem: String| {
-        SetupError::CredentialsFile(KeyError::NoPrivateKey { path: path.to_owned(), problem })
+        SetupError::CredentialsFile(KeyError::Unusable { path: path.to_owned(), problem })
     };
     let document: Value = serde_json::from_str(&text).map_err(|error| {
         wrong(format!("is no credentials file, which is a JSON object: {}", told(&error)))
@@ -175,7 +175,7 @@ fn signer_of_file(path: &Path) -> Result<Signer, SetupError> {
 }
 
 fn unknown_type(path: &Path, kind: &str) -> SetupError {
-    SetupError::CredentialsFile(KeyError::NoPrivateKey {
+    SetupError::CredentialsFile(KeyError::Unusable {
         path: path.to_owned(),
         problem: format!(
             "has credentials of the type {kind:?}, expected service_account, authorized_user, \

@@ -40,7 +40,7 @@ fn both_forms_of_private_keys_are_read() {
 }
 
 #[test]
-fn what_is_no_private_key_is_named() {
+fn what_is_unusable_file_is_named() {
     let (_one, private) = openssl(&["genpkey", "-algorithm", "RSA", "-quiet"]);
     let private = private.to_str().unwrap();
     let (_two, public) = openssl(&["pkey", "-pubout", "-in", private]);
