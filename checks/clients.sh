@@ -14,6 +14,8 @@ set -uo pipefail
 # shellcheck source-path=SCRIPTDIR
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=judge.sh
+. "$(dirname "${BASH_SOURCE[0]}")/judge.sh"
 
 if (($#)); then
   usage_of "${BASH_SOURCE[0]}" >&2
@@ -23,7 +25,7 @@ fi
 
 # Short, as the paths of sockets may have 107 characters only.
 work=$(mktemp -d /tmp/nixery-clients.XXXXXX)
-server='' dockerd='' containerd='' emulator='' try='' passed=0 failed=0
+server='' dockerd='' containerd='' emulator='' try=''
 
 # shellcheck disable=SC2317 # called by the trap
 clean_up() {
@@ -34,51 +36,6 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-
-# --- Judging ------------------------------------------------------------------
-
-result() { # GOOD DESCRIPTION
-  if (($1)); then
-    passed=$((passed + 1))
-    echo "ok - $2"
-  else
-    failed=$((failed + 1))
-    echo "not ok - $2"
-    echo "#   status $status; printed:"
-    tail -n 15 "$work/output" | cut -c 1-500 | sed 's/^/#   /'
-  fi
-}
-
-run() {
-  status=0
-  timeout 300 "$@" >"$work/output" 2>&1 </dev/null || status=$?
-}
-
-# check DESCRIPTION COMMAND…: succeeds.
-check() {
-  run "${@:2}"
-  result "$((status == 0))" "$1"
-}
-
-# prints DESCRIPTION TEXT COMMAND…: succeeds, and prints the text.
-prints() {
-  run "${@:3}"
-  result "$((status == 0 && $(grep -cF -- "$2" "$work/output")))" "$1"
-}
-
-# refused DESCRIPTION TEXT COMMAND…: fails, and says the text.
-refused() {
-  run "${@:3}"
-  result "$((status != 0 && $(grep -cF -- "$2" "$work/output")))" "$1"
-}
-
-# holds DESCRIPTION CONDITION FILE: a jq condition, for a JSON document.
-holds() {
-  cp "$3" "$work/output"
-  status=0
-  jq -e "$2" "$3" >/dev/null 2>&1 || status=$?
-  result "$((status == 0))" "$1"
-}
 
 # --- Setting up -----------------------------------------------------------------
 
@@ -279,5 +236,4 @@ if ((failed)); then
   echo "# the end of the server's log:"
   grep -v ' INFO ' "$work/server.log" | tail -n 20 | cut -c 1-500 | sed 's/^/#   /'
 fi
-echo "$passed passed, $failed failed"
-((failed == 0))
+summarize

@@ -32,7 +32,7 @@ let
     '';
 
   nix-files = "$(find . -name '*.nix')";
-  evaluated = import ./module-eval.nix { inherit lib pkgs; };
+  evaluated = import ./module-eval.nix { inherit lib; };
 in
 {
   inherit (ours) nixery nixery-prepare-image nixery-book;
@@ -45,11 +45,12 @@ in
     image = ours.nixery-image;
   };
 
-  # It doesn't evaluate where an assertion fails otherwise than it should.
+  # It doesn't evaluate where an assertion fails otherwise than it should, or a unit has
+  # changed.
   module-eval = pkgs.runCommand "nixery-module-eval" { } (
-    lib.throwIfNot (evaluated.wrong == [ ])
-      "module-eval: ${lib.generators.toPretty { } evaluated.wrong}"
-      "touch $out"
+    lib.throwIfNot (evaluated.wrong == [ ]) "module-eval: ${
+      lib.generators.toPretty { } evaluated.wrong
+    }" "touch $out"
   );
 
   clippy = ours.nixery.overrideAttrs (before: {
@@ -68,7 +69,10 @@ in
   nixfmt = lint "nixfmt" [ pkgs.nixfmt ] "nixfmt --check ${nix-files}";
   statix = lint "statix" [ pkgs.statix ] "statix check .";
   deadnix = lint "deadnix" [ pkgs.deadnix ] "deadnix --fail .";
-  shellcheck = lint "shellcheck" [
-    pkgs.shellcheck
-  ] "shellcheck -x $(find . -name '*.sh') checks/gcs-emulator/run nix/prepare-image/nixery-prepare-image";
+  shellcheck =
+    lint "shellcheck"
+      [
+        pkgs.shellcheck
+      ]
+      "shellcheck -x $(find . -name '*.sh') checks/gcs-emulator/run nix/prepare-image/nixery-prepare-image";
 }

@@ -1,16 +1,16 @@
-# The module, evaluated without NixOS: which assertions fail, and what the units come to.
+# The module, evaluated without NixOS: which assertions fail, and what the units come to,
+# which must be as reviewed (units/). Only nixpkgs' library is needed:
 #
-# nix-instantiate --eval --strict --json checks/module-eval.nix --arg lib … --arg pkgs …
-{
-  lib,
-  pkgs,
-}:
+# nix-instantiate --eval --strict --json checks/module-eval.nix --arg lib '…' -A wrong
+{ lib }:
 let
   inherit (lib) mkOption types;
-  anything = default: mkOption {
-    type = types.anything;
-    inherit default;
-  };
+  anything =
+    default:
+    mkOption {
+      type = types.anything;
+      inherit default;
+    };
   units = mkOption {
     type = types.attrsOf types.anything;
     default = { };
@@ -26,25 +26,57 @@ let
       type = types.listOf types.port;
       default = [ ];
     };
-    nix.package = anything pkgs.nix;
+    nix.package = anything null;
     nix.enable = anything true;
     systemd.services = units;
     systemd.sockets = units;
     systemd.timers = units;
   };
 
-  evaluate =
+  # Packages that are where Debian, or the test of the units, has them.
+  package = name: directory: {
+    type = "derivation";
+    inherit name;
+    outPath = directory;
+    meta.mainProgram = name;
+  };
+  pkgs = {
+    coreutils = package "coreutils" "/usr";
+    formats.toml = _: {
+      type = types.attrsOf types.anything;
+      generate = _: toml;
+    };
+    # Of these there is one, the checked file of settings.
+    runCommand =
+      name: environment: _:
+      package name "/etc/nixery/nixery.toml" // environment;
+  };
+
+  # Tables of plain values, whose JSON is TOML too.
+  toml =
     settings:
+    lib.concatStringsSep "\n" (
+      lib.mapAttrsToList (
+        name: table:
+        "[${name}]\n"
+        + lib.concatStrings (lib.mapAttrsToList (key: value: "${key} = ${builtins.toJSON value}\n") table)
+      ) settings
+    );
+
+  evaluate = evaluateWith { };
+  evaluateWith =
+    other: settings:
     (lib.evalModules {
       specialArgs = { inherit pkgs; };
       modules = [
         nixos
+        other
         (import ../modules/nixery.nix)
         {
           services.nixery = {
             enable = true;
-            package = pkgs.writeTextDir "bin/nixery" "" // { meta.mainProgram = "nixery"; };
-            builderPackage = pkgs.writeTextDir "bin/nixery-prepare-image" "";
+            package = package "nixery" "/opt/nixery";
+            builderPackage = package "nixery-prepare-image" "/opt/nixery-prepare-image";
           }
           // settings;
         }
@@ -53,8 +85,7 @@ let
 
   failed = config: map (one: one.message) (lib.filter (one: !one.assertion) config.assertions);
   channel.settings.source.channel = "nixos-unstable";
-in
-rec {
+
   # What must fail, by a part of its message; nothing, where all is well.
   expected = {
     good = null;
@@ -65,79 +96,117 @@ rec {
     credentials-in-the-store = "must not be in the Nix store";
     bucket-without-a-name = "gcs.bucket must be set";
     key-without-an-account = "must be set together";
+    without-nix = "nix.enable must be true";
   };
-
-  # The cases that come out otherwise, with what failed.
-  wrong = lib.filter (one: one != null) (
-    lib.mapAttrsToList (
-      name: messages:
-      let
-        part = expected.${name};
-        isRight =
-          if part == null then
-            messages == [ ]
-          else
-            lib.length messages == 1 && lib.hasInfix part (lib.head messages);
-      in
-      if isRight then null else { inherit name messages; }
-    ) assertions
-  );
 
   # Name of the case → messages.
-  assertions = lib.mapAttrs (_: settings: failed (evaluate settings)) {
-    good = channel;
-    source-in-the-environment = {
-      environmentFile = "/run/secrets/nixery.env";
+  assertions =
+    lib.mapAttrs (_: settings: failed (evaluate settings)) {
+      good = channel;
+      source-in-the-environment = {
+        environmentFile = "/run/secrets/nixery.env";
+      };
+      no-source = { };
+      two-sources.settings.source = {
+        channel = "nixos-unstable";
+        path = "/srv/packages";
+      };
+      password-in-a-url.settings.source.repo = "https://me:secret@git.example.org/packages";
+      credentials-in-the-store = channel // {
+        credentials.google = "${builtins.storeDir}/x-key.json";
+      };
+      bucket-without-a-name.settings = channel.settings // {
+        storage.backend = "gcs";
+      };
+      key-without-an-account = channel // {
+        credentials.signingKey = "/run/secrets/key.pem";
+      };
+    }
+    // {
+      without-nix = failed (evaluateWith { nix.enable = false; } channel);
     };
-    no-source = { };
-    two-sources.settings.source = {
-      channel = "nixos-unstable";
-      path = "/srv/packages";
+
+  cases = {
+    # The least that can be set.
+    plain.settings.source.path = "/srv/packages";
+    # systemd listens, and collects garbage.
+    socket = {
+      settings = {
+        source.path = "/srv/packages";
+        gc.keep = 14;
+        nix.timeout = 300;
+        server.address = "127.0.0.1";
+        server.port = 5001;
+      };
+      environmentFile = "/etc/nixery/environment";
+      socketActivation = true;
+      gc.enable = true;
     };
-    password-in-a-url.settings.source.repo = "https://me:secret@git.example.org/packages";
-    credentials-in-the-store = channel // {
-      credentials.google = "${builtins.storeDir}/x-key.json";
-    };
-    bucket-without-a-name.settings = channel.settings // {
-      storage.backend = "gcs";
-    };
-    key-without-an-account = channel // {
-      credentials.signingKey = "/run/secrets/key.pem";
+    # Everything else.
+    bucket = {
+      settings = {
+        source.repo = "git@git.example.org:packages";
+        source.references = [
+          "main"
+          "v*"
+        ];
+        server.address = "::1";
+        server.port = 5000;
+        storage.backend = "gcs";
+        gcs.bucket = "example";
+        gcs.signing_account = "me@example.org";
+      };
+      credentials = {
+        google = "/run/secrets/google.json";
+        signingKey = "/run/secrets/key.pem";
+        gitSshKey = "/run/secrets/id";
+      };
+      openFirewall = true;
+      socketActivation = true;
     };
   };
 
-  units =
-    lib.mapAttrs
-      (
-        _: settings:
+  unitText = import ./unit-text.nix { inherit lib; };
+  text =
+    settings:
+    let
+      config = evaluate settings;
+    in
+    unitText config.systemd // { "nixery.toml" = config.services.nixery.configFile.written; };
+  reviewed =
+    directory:
+    lib.mapAttrs (file: _: builtins.readFile (directory + "/${file}")) (builtins.readDir directory);
+in
+rec {
+  # What is not as it should be; nothing, where all is well.
+  wrong =
+    lib.concatLists (
+      lib.mapAttrsToList (
+        name: messages:
         let
-          config = evaluate settings;
+          part = expected.${name};
+          isRight =
+            if part == null then
+              messages == [ ]
+            else
+              lib.length messages == 1 && lib.hasInfix part (lib.head messages);
         in
-        {
-          inherit (config.systemd) services sockets timers;
-          ports = config.networking.firewall.allowedTCPPorts;
-        }
-      )
-      {
-        defaults = channel;
-        all = {
-          settings = {
-            source.repo = "git@git.example.org:packages";
-            server.address = "::1";
-            server.port = 5000;
-            storage.backend = "gcs";
-            gcs.bucket = "example";
-            gcs.signing_account = "me@example.org";
-          };
-          credentials = {
-            google = "/run/secrets/google.json";
-            signingKey = "/run/secrets/key.pem";
-            gitSshKey = "/run/secrets/id";
-          };
-          environmentFile = "/run/secrets/nixery.env";
-          openFirewall = true;
-          socketActivation = true;
-          gc.enable = true;
-        };
-      };
+        lib.optional (!isRight) { inherit name messages; }
+      ) assertions
+    )
+    ++ lib.concatLists (
+      lib.mapAttrsToList (
+        name: files:
+        lib.optional (reviewed (./units + "/${name}") != files) { changed = "checks/units/${name}"; }
+      ) units
+    )
+    ++ lib.optional (ports.open != [ 5000 ] || ports.closed != [ ]) { inherit ports; };
+
+  ports = {
+    closed = (evaluate channel).networking.firewall.allowedTCPPorts;
+    open = (evaluate cases.bucket).networking.firewall.allowedTCPPorts;
+  };
+
+  # Name of the case → file name → text.
+  units = lib.mapAttrs (_: text) cases;
 }

@@ -23,17 +23,19 @@ let
   written = toml.generate "nixery.toml" (lib.filterAttrs (_: table: table != { }) set);
 
   # The server itself says whether it can be started with it, and with what line is wrong.
-  checked = pkgs.runCommand "nixery-checked.toml" { } ''
+  checked = pkgs.runCommand "nixery.toml" { inherit written; } ''
     export STATE_DIRECTORY=/var/lib/nixery CACHE_DIRECTORY=/var/cache/nixery
     # Instead of what comes only when it is started.
-    ${lib.optionalString (credentials ? signing-key) "export GCS_SIGNING_KEY=/signing-key"}
+    export CREDENTIALS_DIRECTORY=$PWD
+    touch ${lib.concatStringsSep " " ([ "nothing" ] ++ lib.attrNames credentials)}
     ${lib.optionalString (sources == [ ]) "export NIXERY_CHANNEL=nixos-unstable"}
-    ${getExe cfg.package} --config ${written} --check-config > /dev/null
-    cp ${written} $out
+    ${getExe cfg.package} --config $written --check-config > /dev/null
+    cp $written $out
   '';
 
+  # As the server calls them, which finds the first two by itself.
   credentials = lib.filterAttrs (_: file: file != null) {
-    google = cfg.credentials.google;
+    inherit (cfg.credentials) google;
     signing-key = cfg.credentials.signingKey;
     git-ssh-key = cfg.credentials.gitSshKey;
   };
@@ -76,7 +78,8 @@ let
     PrivateDevices = true;
     PrivateTmp = true;
     PrivateUsers = true;
-    ProcSubset = "pid";
+    # ProcSubset stays: Nix's evaluator asks /proc/stat for the number of processors, and
+    # would warn in every build's log.
     ProtectClock = true;
     ProtectControlGroups = true;
     ProtectHome = true;
@@ -120,11 +123,7 @@ let
       else
         "yes -o UserKnownHostsFile=${cfg.credentials.knownHosts}"
     }";
-  }
-  // lib.optionalAttrs (credentials ? google) {
-    GOOGLE_APPLICATION_CREDENTIALS = "%d/google";
-  }
-  // lib.optionalAttrs (credentials ? signing-key) { GCS_SIGNING_KEY = "%d/signing-key"; };
+  };
 in
 {
   options.services.nixery = {
@@ -159,6 +158,14 @@ in
         They are in the Nix store, which everybody may read: secrets are for `credentials` and
         `environmentFile`.
       '';
+    };
+
+    configFile = mkOption {
+      type = types.package;
+      readOnly = true;
+      default = checked;
+      defaultText = lib.literalMD "the file that is made of `settings`";
+      description = "The server's TOML file, for calls by hand: `nixery --config`.";
     };
 
     environmentFile = mkOption {
@@ -277,7 +284,7 @@ in
       startLimitIntervalSec = 0;
       serviceConfig = service // {
         Type = "notify";
-        ExecStart = "${getExe cfg.package} --config ${checked}";
+        ExecStart = "${getExe cfg.package} --config ${cfg.configFile}";
         ExecReload = "${pkgs.coreutils}/bin/kill -HUP $MAINPID";
         WatchdogSec = 60;
         # It finishes running responses for 30 seconds, and Nix gets three.
@@ -311,7 +318,7 @@ in
       inherit environment;
       serviceConfig = service // {
         Type = "oneshot";
-        ExecStart = "${getExe cfg.package} --config ${checked} --gc";
+        ExecStart = "${getExe cfg.package} --config ${cfg.configFile} --gc";
       };
     };
     systemd.timers.nixery-gc = mkIf cfg.gc.enable {

@@ -40,12 +40,12 @@ in
     refresh = setting ints.unsigned 300 ''
       Seconds after which it is asked again which commit a branch is at.
     '';
-    channels =
-      setting patterns [ "nixos-26.05" ]
-        "Of nixpkgs: patterns of the channels that image tags may choose besides latest.";
-    references =
-      setting patterns [ "v*" ]
-        "Of a Git repository: patterns of the branches and tags that image tags may choose.";
+    channels = setting patterns [
+      "nixos-26.05"
+    ] "Of nixpkgs: patterns of the channels that image tags may choose besides latest.";
+    references = setting patterns [
+      "v*"
+    ] "Of a Git repository: patterns of the branches and tags that image tags may choose.";
     allow_commits = setting bool false "Whether an image tag may be a full commit.";
     nixpkgs_repository = setting str "https://git.example.org/nixpkgs" ''
       Of nixpkgs: URL of the Git repository that is asked which commit a channel is at.
@@ -60,7 +60,9 @@ in
       "filesystem"
       "gcs"
     ]) "gcs" "Where images are kept: in a directory, or in a bucket of Google Cloud Storage.";
-    path = setting file "/srv/nixery" "Directory of images; storage in the state directory, if not set.";
+    path =
+      setting file "/srv/nixery"
+        "Directory of images; storage in the state directory, if not set.";
   };
   gcs = {
     bucket = setting str "example-nixery" "Name of the bucket.";

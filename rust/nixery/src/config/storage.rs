@@ -12,6 +12,11 @@ use crate::storage::{BucketOptions, Delivery, GOOGLE, Identity, PATIENCE};
 /// (<https://cloud.google.com/docs/authentication/application-default-credentials>).
 const WELL_KNOWN: &str = ".config/gcloud/application_default_credentials.json";
 
+/// What systemd's credentials are called that stand for `gcs.credentials` and
+/// `gcs.signing_key`.
+const GOOGLE_CREDENTIAL: &str = "google";
+const SIGNING_KEY_CREDENTIAL: &str = "signing-key";
+
 pub(super) fn storage(
     raw: &Raw,
     layers: &Layers,
@@ -56,7 +61,7 @@ fn gcs(
     let endpoint = endpoint.unwrap_or_else(|| GOOGLE.to_owned());
     let credentials = match &gcs.credentials {
         Some(file) => Some(secret_file(layers, "gcs.credentials", file)?),
-        None => well_known(environment),
+        None => credential(environment, GOOGLE_CREDENTIAL).or_else(|| well_known(environment)),
     };
     let identity = match (gcs.anonymous.unwrap_or(false), credentials) {
         (false, Some(file)) => Identity::File(file),
@@ -69,13 +74,20 @@ fn gcs(
         public_endpoint: public.unwrap_or_else(|| endpoint.clone()),
         endpoint,
         identity,
-        delivery: delivery(raw, layers)?,
+        delivery: delivery(raw, layers, environment)?,
         patience: PATIENCE,
     })
 }
 
 fn well_known(environment: &Environment) -> Option<PathBuf> {
     let file = Path::new(environment.get("HOME")?).join(WELL_KNOWN);
+    file.is_file().then_some(file)
+}
+
+/// A file that systemd passes by `LoadCredential=`
+/// (systemd.exec(5), "Credentials").
+fn credential(environment: &Environment, name: &str) -> Option<PathBuf> {
+    let file = Path::new(environment.get("CREDENTIALS_DIRECTORY")?).join(name);
     file.is_file().then_some(file)
 }
 
@@ -118,15 +130,25 @@ fn endpoint(layers: &Layers, key: &str, url: Option<&str>) -> Result<Option<Stri
     }
 }
 
-fn delivery(raw: &Raw, layers: &Layers) -> Result<Delivery, ConfigError> {
+fn delivery(
+    raw: &Raw,
+    layers: &Layers,
+    environment: &Environment,
+) -> Result<Delivery, ConfigError> {
     let gcs = &raw.gcs;
-    let key = match (&gcs.signing_key, &gcs.signing_account) {
+    let passed = || credential(environment, SIGNING_KEY_CREDENTIAL);
+    let key = match &gcs.signing_key {
+        Some(file) => Some(secret_file(layers, "gcs.signing_key", file)?),
+        // Without an account it may be for another program.
+        None => gcs.signing_account.as_ref().and_then(|_| passed()),
+    };
+    let key = match (key, &gcs.signing_account) {
         (Some(key), Some(account)) => {
             if !account.contains('@') {
                 let problem = format!("found {account:?}, expected an e-mail address");
                 return Err(layers.invalid("gcs.signing_account", problem));
             }
-            Some((secret_file(layers, "gcs.signing_key", key)?, account.clone()))
+            Some((key, account.clone()))
         }
         (Some(_), None) => {
             let account = how_to_set("gcs.signing_account");

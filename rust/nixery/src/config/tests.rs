@@ -188,6 +188,34 @@ fn how_clients_get_blobs_of_a_bucket_is_chosen_by_what_is_set() {
 }
 
 #[test]
+fn what_systemd_passes_is_used_unless_another_file_is_set() {
+    let directory = TempDir::new().unwrap();
+    for name in ["google", "signing-key"] {
+        fs::write(directory.path().join(name), "").unwrap();
+    }
+    let passed = ("CREDENTIALS_DIRECTORY", directory.path().to_str().unwrap());
+    let options = |more: &[(&str, &str)]| {
+        let environment = bucket(&[&[passed], more].concat());
+        let config = Config::load(None, &environment).unwrap();
+        let StorageConfig::Gcs(options) = config.storage else { panic!("{config:?}") };
+        options
+    };
+    let account = ("GCS_SIGNING_ACCOUNT", "me@example.org");
+    let of_systemd = options(&[account]);
+    assert_eq!(of_systemd.identity, Identity::File(directory.path().join("google")));
+    let key = directory.path().join("signing-key");
+    let signed = Delivery::SignedWithKey { key, account: account.1.to_owned() };
+    assert_eq!(of_systemd.delivery, signed);
+
+    let set =
+        options(&[account, ("GOOGLE_APPLICATION_CREDENTIALS", "/a"), ("GCS_SIGNING_KEY", "/k")]);
+    assert_eq!(set.identity, Identity::File("/a".into()));
+    let signed = Delivery::SignedWithKey { key: "/k".into(), account: account.1.to_owned() };
+    assert_eq!(set.delivery, signed);
+    assert_eq!(options(&[]).delivery, Delivery::Signed);
+}
+
+#[test]
 fn an_emulator_needs_no_credentials() {
     let emulator = [
         ("NIXERY_GCS_ENDPOINT", "http://127.0.0.1:9000/"),

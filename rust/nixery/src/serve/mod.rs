@@ -1,6 +1,7 @@
 //! Putting the parts together, and running them until told to stop.
 
 mod background;
+mod connections;
 mod parts;
 
 use std::io;
@@ -8,7 +9,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use metrics_exporter_prometheus::BuildError;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
@@ -122,18 +122,11 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let url = config.nix.popularity_url.clone();
     tokio::spawn(reload_on(hangup, url, registry.assembler.clone(), status));
 
-    // A response is often a small head and then a body: don't wait to join them.
-    let listener = listener.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
     let assembler = registry.assembler.clone();
-    let server = axum::serve(listener, router(registry))
-        .with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let run = async {
-        let result = server.await;
+        connections::serve(listener, router(registry), shutdown.clone()).await;
         // Builds go on without clients, and Nix must be ended before this process.
         assembler.idle().await;
-        result.map_err(ServeError::Run)
     };
     let stop = async {
         told_to_stop(&mut terminate, &mut interrupt).await;
@@ -147,9 +140,10 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         tracing::warn!("not waiting for clients that are still connected");
     };
     tokio::select! {
-        result = run => result,
-        () = stop => Ok(()),
+        () = run => {}
+        () = stop => {}
     }
+    Ok(())
 }
 
 /// Each client takes a file descriptor, and some systems allow 1024 unless asked

@@ -1,7 +1,8 @@
 //! What a service manager tells the server, and is told by it.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -136,4 +137,36 @@ exec "$REAL_BUILDER" "$@""#,
     server.manifest("one");
     let third = fs::read_to_string(server.state.path().join("third")).unwrap();
     assert!(!third.contains("socket"), "{third}");
+}
+
+/// Its client could not know: with systemd's socket, a restart must not be noticed.
+#[test]
+fn who_connected_before_the_end_is_still_answered() {
+    let mut server = Setup::new(fixtures()).start();
+    let mut client = TcpStream::connect(&server.address).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    // Accepted for certain, in order.
+    assert_eq!(get(&server.address, "/v2/").status, 200);
+    let mut answer = String::new();
+    let status = thread::scope(|scope| {
+        let ended = scope.spawn(|| server.terminate());
+        thread::sleep(Duration::from_millis(300));
+        client.write_all(b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        client.read_to_string(&mut answer).unwrap();
+        ended.join().unwrap()
+    });
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer:?}");
+    assert!(status.success(), "{status}");
+}
+
+/// … but one that says nothing delays the end by no more than a second.
+#[test]
+fn who_says_nothing_does_not_delay_the_end() {
+    let mut server = Setup::new(fixtures()).start();
+    let silent = TcpStream::connect(&server.address).unwrap();
+    assert_eq!(get(&server.address, "/v2/").status, 200);
+    let start = Instant::now();
+    assert!(server.terminate().success());
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    drop(silent);
 }

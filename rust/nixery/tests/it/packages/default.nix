@@ -1,6 +1,7 @@
 # Packages that take no time to build and need nothing but a shell, for tests
 # that are about the server and not about packages.
 {
+  # deadnix: skip
   system ? builtins.currentSystem,
 }:
 let
