@@ -14,6 +14,7 @@ set -uo pipefail
 # shellcheck source-path=SCRIPTDIR
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source-path=SCRIPTDIR
 # shellcheck source=judge.sh
 . "$(dirname "${BASH_SOURCE[0]}")/judge.sh"
 

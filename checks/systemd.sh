@@ -12,6 +12,7 @@ set -uo pipefail
 # shellcheck source-path=SCRIPTDIR
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source-path=SCRIPTDIR
 # shellcheck source=judge.sh
 . "$(dirname "${BASH_SOURCE[0]}")/judge.sh"
 
@@ -121,9 +122,9 @@ journal() {
 
 # --- The unit -----------------------------------------------------------------------
 
-port=8080
-if [[ $(free_port $port) != "$port" ]]; then die "port $port is taken on this machine, and it is the unit's"; fi
 install_units plain
+port=$(free_port 8080)
+override port "Environment=PORT=$port"
 # Otherwise the test of the watchdog takes minutes.
 override sooner WatchdogSec=4
 check "the units are right" inside sh -c 'systemd-analyze verify /etc/systemd/system/nixery*.service'
@@ -161,7 +162,7 @@ check "it runs as a user of its own, without capabilities, in a file system that
 check "what it keeps is in its state directory" inside sh -c 'ls /var/lib/private/nixery/storage/layers/* | grep -q .'
 check "and not readable for others" inside sh -c 'stat -c %a /var/lib/private/nixery | grep -x 750'
 check "the journal has its messages, with fields" journal \
-  '(.TARGET | tostring | startswith("nixery")) and .PRIORITY != null and .F_ADDRESS != null'
+  '(.TARGET | tostring | startswith("nixery")) and .PRIORITY != null and .NIXERY_ADDRESS != null'
 
 before=$(property MainPID)
 check "systemctl reload" inside systemctl reload nixery.service
@@ -177,16 +178,16 @@ printf '%s\n%s\n' "$first" "$second" >"$work/output"
 result "$([[ $first == "$second" && $(property MainPID) != "$before" ]] && echo 1 || echo 0)" \
   "… keeps what was made, in another process"
 
-pid=$(property MainPID)
+main=$(property MainPID)
 inside systemctl kill --kill-who=main --signal=STOP nixery.service
 # shellcheck disable=SC2317 # called by wait_until
-is_another() { [[ $(property MainPID) != "$pid" && $(property ActiveState) == active ]]; }
+is_another() { [[ $(property MainPID) != "$main" && $(property ActiveState) == active ]]; }
 wait_until 60 "$dockerd" is_another
 check "the watchdog restarts a server that hangs" is_another
 check "… which systemd says" journal '.MESSAGE | tostring | test("Watchdog timeout")'
 check "… and that serves" manifest
 
-pid=$(property MainPID)
+main=$(property MainPID)
 inside systemctl kill --kill-who=main --signal=KILL nixery.service
 wait_until 60 "$dockerd" is_another
 check "one that was killed is started again" manifest
@@ -202,17 +203,18 @@ check "… and the journal says why" journal '.MESSAGE | tostring | test("/srv/i
 
 # --- The socket -----------------------------------------------------------------------
 
-port=5001
-if [[ $(free_port $port) != "$port" ]]; then die "port $port is taken on this machine, and it is the unit's"; fi
 install_units socket
-echo NIXERY_LOG=nixery=debug,info >"$work/etc/environment"
+port=$(free_port 5001)
+inside sed -i "s/:5001/:$port/" /etc/systemd/system/nixery.socket
+inside systemctl daemon-reload
+echo NIXERY_LOG_FORMAT=json >"$work/etc/environment"
 check "the units of socket activation are right" \
   inside sh -c 'systemd-analyze verify /etc/systemd/system/nixery*.*[a-ce-z]'
 inside systemctl start nixery.socket
 result "$([[ $(property ActiveState) == inactive ]] && echo 1 || echo 0)" "systemd listens, without a server"
 check "the first connection starts it" fetch /readyz
 result "$([[ $(property ActiveState) == active ]] && echo 1 || echo 0)" "… by systemd"
-check "its environment file holds" journal '.PRIORITY == "7"'
+check "its environment file holds" journal '.MESSAGE | tostring | test("^{.*\"message\":\"serving\"")'
 check "what was kept is served" manifest
 
 # restarts: three times, while four clients connect as fast as they can.

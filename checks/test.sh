@@ -8,13 +8,17 @@
 #   clippy         lints of the Rust files; warnings are errors
 #   rust           unit tests, and tests of the server with Nix and real packages
 #   scripts        shellcheck of the scripts
-#   nix            syntax of the Nix files
+#   nix            syntax of the Nix files; layout and lints too, with those of nixfmt,
+#                  statix and deadnix that are on PATH
 #   builder        nix/prepare-image with the Nix that is here
 #   packages       the offline package set, and its programs
 #   gcs-emulator   the emulator of Google Cloud Storage that the others use
 #   clients        docker, podman, skopeo, buildah and containerd; needs root
+#   systemd        the module's units under a real systemd; needs root
 #   nix-versions   the builder with newer versions of Nix, which are downloaded;
 #                  only when named, or with --all
+#   evaluate       the flake and the module, with nixpkgs, which is downloaded; only
+#                  when named, or with --all; wants Nix 2.18 or later
 #
 # With SUITE, only those are run. On Debian, apt installs what is missing, as root
 # or by sudo; on other systems the script says what that is. The last line counts
@@ -26,14 +30,15 @@ set -uo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-all=(fmt clippy scripts nix builder packages gcs-emulator rust clients)
+all=(fmt clippy scripts nix builder packages gcs-emulator rust clients systemd)
+more=(nix-versions evaluate)
 suites=()
 for argument; do
   case $argument in
     --help | -h) usage_of "${BASH_SOURCE[0]}"; exit ;;
-    --all) suites+=("${all[@]}" nix-versions) ;;
+    --all) suites+=("${all[@]}" "${more[@]}") ;;
     *)
-      if [[ " ${all[*]} nix-versions " != *" $argument "* ]]; then
+      if [[ " ${all[*]} ${more[*]} " != *" $argument "* ]]; then
         say "error: there is no suite $argument; see --help"
         exit 64
       fi
@@ -55,6 +60,8 @@ suite_packages() { checks/debian-packages/check.sh "$packages"; }
 suite_nix-versions() { checks/nix-versions.sh; }
 suite_gcs-emulator() { judge "the emulator behaves like the service" checks/gcs-emulator/test.py; }
 suite_clients() { checks/clients.sh; }
+suite_systemd() { checks/systemd.sh; }
+suite_evaluate() { checks/evaluate.sh; }
 
 # files PATTERN…: the files of the repository, as git knows them.
 files() { git ls-files --cached --others --exclude-standard -- "$@" | sort; }
@@ -70,11 +77,24 @@ suite_scripts() {
 }
 
 suite_nix() {
-  local file bad=0
-  while IFS= read -r file; do
+  local file bad=0 nix_files
+  mapfile -t nix_files < <(files '*.nix')
+  for file in "${nix_files[@]}"; do
     judge "$file" nix-instantiate --parse "$file" || bad=1
-  done < <(files '*.nix')
+  done
+  lint nixfmt --check "${nix_files[@]}" || bad=1
+  lint statix check . || bad=1
+  lint deadnix --fail . || bad=1
   return "$bad"
+}
+
+# lint COMMAND…: where there is such a program; Debian has none of them.
+lint() {
+  if has "$1"; then
+    judge "$1" "$@"
+  else
+    echo "# skipped: $1 is not on PATH"
+  fi
 }
 
 # judge NAME COMMAND…: one test of a suite that has no script of its own.
@@ -125,7 +145,7 @@ run_suite() { # NAME
 
 began=$SECONDS
 programs=(git jq curl certificates)
-if wants clippy || wants rust || wants clients; then programs+=(cc); fi
+if wants clippy || wants rust || wants clients || wants systemd; then programs+=(cc); fi
 if wants rust || wants nix || wants builder || wants packages || wants nix-versions; then programs+=(nix nix-store nix-instantiate); fi
 if wants scripts; then programs+=(shellcheck); fi
 if wants builder || wants nix-versions; then programs+=(python3 pgrep); fi
