@@ -56,7 +56,8 @@ pub enum NixError {
     },
 }
 
-/// What `nix path-info` prints: Nix 2.34 with format 2, from 2.19, and before.
+/// What `nix path-info` prints: Nix 2.34 with format 2; with format 1, or 2.26;
+/// and 2.8.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum PathInfo {
