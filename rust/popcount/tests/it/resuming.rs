@@ -1,7 +1,7 @@
 //! Runs that end early, and those that go on.
 
 use std::collections::HashSet;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,6 +74,20 @@ fn a_run_that_was_interrupted_says_so() {
     for signal in ["-INT", "-TERM"] {
         goes_on_after(signal, b"").ends(1, &["interrupted; the same command goes on"]);
     }
+}
+
+#[test]
+fn only_what_is_listed_counts_and_only_once() {
+    let place = Place::new();
+    let server = Server::start(&store().cache, |_, _| Reply::File);
+    place.run(&server.url(), &[]).ends(0, &[]);
+    // All records twice, and now for a list of which half is gone.
+    let records = place.records_file().unwrap();
+    fs::write(&records, fs::read_to_string(&records).unwrap().repeat(2)).unwrap();
+    let part = &store().closure[..store().closure.len() / 2];
+    fs::write(place.list(), part.join("\n")).unwrap();
+    place.run(&server.url(), &[]).ends(0, &["0 fetched now"]);
+    assert_eq!(place.counts().unwrap(), expected(part));
 }
 
 #[test]
