@@ -35,7 +35,12 @@ let
   evaluated = import ./module-eval.nix { inherit lib; };
 in
 {
-  inherit (ours) nixery nixery-prepare-image nixery-book;
+  inherit (ours)
+    nixery
+    nixery-prepare-image
+    nixery-popcount
+    nixery-book
+    ;
 
   nixos-docker = vm ./nixos-docker.nix;
   nixos-podman-containerd = vm ./nixos-podman-containerd.nix;

@@ -6,6 +6,7 @@ let
   ours = {
     nixery = pkgs.callPackage ./package.nix { inherit (ours) nixery-prepare-image; };
     nixery-prepare-image = pkgs.callPackage ./prepare-image { };
+    nixery-popcount = pkgs.callPackage ./popcount.nix { };
     nixery-book = pkgs.callPackage ./book.nix { };
     nixery-image = pkgs.callPackage ./image.nix { inherit (ours) nixery; };
   };
