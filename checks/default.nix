@@ -67,6 +67,20 @@ in
     installPhase = "touch $out";
     postInstall = "";
   });
+  # Advisories are on a server, which the sandbox can't reach.
+  cargo-deny = ours.nixery.overrideAttrs (before: {
+    pname = "nixery-cargo-deny";
+    src = source;
+    nativeBuildInputs = before.nativeBuildInputs ++ [ pkgs.cargo-deny ];
+    buildPhase = "cargo deny --offline check bans licenses sources";
+    doCheck = false;
+    doInstallCheck = false;
+    installPhase = "touch $out";
+    postInstall = "";
+  });
+  book-links = lint "book-links" [
+    pkgs.lychee
+  ] "lychee --offline --include-fragments ${ours.nixery-book}";
   rustfmt = lint "rustfmt" [
     pkgs.cargo
     pkgs.rustfmt

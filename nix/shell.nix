@@ -2,6 +2,7 @@
 {
   mkShell,
   cargo,
+  cargo-deny,
   clippy,
   curl,
   deadnix,
@@ -22,6 +23,7 @@
 mkShell {
   packages = [
     cargo
+    cargo-deny
     clippy
     curl
     deadnix
