@@ -15,6 +15,7 @@
 #   gcs-emulator   the emulator of Google Cloud Storage that the others use
 #   clients        docker, podman, skopeo, buildah and containerd; needs root
 #   systemd        the module's units under a real systemd; needs root
+#   own-image      Nixery's own image in docker, assembled without nixpkgs; needs root
 #   nix-versions   the builder with newer versions of Nix, which are downloaded;
 #                  only when named, or with --all
 #   evaluate       the flake and the module, with nixpkgs, which is downloaded; only
@@ -30,7 +31,7 @@ set -uo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-all=(fmt clippy scripts nix builder packages gcs-emulator rust clients systemd)
+all=(fmt clippy scripts nix builder packages gcs-emulator rust clients systemd own-image)
 more=(nix-versions evaluate)
 suites=()
 for argument; do
@@ -61,6 +62,7 @@ suite_nix-versions() { checks/nix-versions.sh; }
 suite_gcs-emulator() { judge "the emulator behaves like the service" checks/gcs-emulator/test.py; }
 suite_clients() { checks/clients.sh; }
 suite_systemd() { checks/systemd.sh; }
+suite_own-image() { checks/own-image.sh; }
 suite_evaluate() { checks/evaluate.sh; }
 
 # files PATTERN…: the files of the repository, as git knows them.
@@ -145,7 +147,7 @@ run_suite() { # NAME
 
 began=$SECONDS
 programs=(git jq curl certificates)
-if wants clippy || wants rust || wants clients || wants systemd; then programs+=(cc); fi
+if wants clippy || wants rust || wants clients || wants systemd || wants own-image; then programs+=(cc); fi
 if wants rust || wants nix || wants builder || wants packages || wants nix-versions; then programs+=(nix nix-store nix-instantiate); fi
 if wants scripts; then programs+=(shellcheck); fi
 if wants builder || wants nix-versions; then programs+=(python3 pgrep); fi
