@@ -133,6 +133,7 @@ let
     socket = {
       settings = {
         source.path = "/srv/packages";
+        cache.path = "/srv/nixery-cache";
         gc.keep = 14;
         nix.timeout = 300;
         server.address = "127.0.0.1";

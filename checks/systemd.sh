@@ -204,6 +204,8 @@ check "… and the journal says why" journal '.MESSAGE | tostring | test("/srv/i
 # --- The socket -----------------------------------------------------------------------
 
 install_units socket
+# Set to be elsewhere than in the unit's own directories.
+inside install -d -m 1777 /srv/nixery-cache
 port=$(free_port 5001)
 inside sed -i "s/:5001/:$port/" /etc/systemd/system/nixery.socket
 inside systemctl daemon-reload
@@ -216,6 +218,7 @@ check "the first connection starts it" fetch /readyz
 result "$([[ $(property ActiveState) == active ]] && echo 1 || echo 0)" "… by systemd"
 check "its environment file holds" journal '.MESSAGE | tostring | test("^{.*\"message\":\"serving\"")'
 check "what was kept is served" manifest
+check "a directory elsewhere is used" inside sh -c 'ls /srv/nixery-cache | grep -q .'
 
 # restarts: three times, while four clients connect as fast as they can.
 # shellcheck disable=SC2317 # called by check

@@ -46,6 +46,12 @@ let
     "path"
   ];
 
+  # Directories that are set to be elsewhere than in the unit's own.
+  elsewhere =
+    optional (set ? storage.path) set.storage.path
+    ++ optional (set ? cache.path) set.cache.path
+    ++ optional (set ? nix.roots) set.nix.roots;
+
   strings =
     value:
     if lib.isAttrs value then
@@ -107,7 +113,7 @@ let
     ];
     UMask = "0027";
   }
-  // lib.optionalAttrs (set ? storage.path) { ReadWritePaths = [ set.storage.path ]; };
+  // lib.optionalAttrs (elsewhere != [ ]) { ReadWritePaths = elsewhere; };
 
   environment = {
     # Nix keeps the sources that it fetched there, and git its settings.

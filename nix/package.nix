@@ -1,11 +1,12 @@
-# The server, with the builder on its PATH.
+# The server, with the builder and Git on its PATH.
 {
   lib,
   rustPlatform,
   makeWrapper,
   nixery-prepare-image,
-  # For the tests that run in the build.
+  # The server asks Git repositories itself which commit a branch is at.
   git,
+  openssh,
 }:
 let
   root = ../.;
@@ -45,7 +46,14 @@ rustPlatform.buildRustPackage {
   nativeCheckInputs = [ git ];
 
   postInstall = ''
-    wrapProgram $out/bin/nixery --prefix PATH : ${lib.makeBinPath [ nixery-prepare-image ]}
+    # Behind what is on PATH already, so that another builder can be given.
+    wrapProgram $out/bin/nixery --suffix PATH : ${
+      lib.makeBinPath [
+        nixery-prepare-image
+        git
+        openssh
+      ]
+    }
   '';
 
   doInstallCheck = true;
