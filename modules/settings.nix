@@ -120,6 +120,12 @@ in
     level = setting (ints.between 1 12) 5 "Compression of layers.";
     threads = setting (ints.between 1 256) 4 "Threads that compress.";
   };
+  web = {
+    builds = setting bool false "Whether everybody may see which images are made, and Nix's log.";
+    dir =
+      setting file "/srv/www"
+        "Directory of web pages beside the server's own; the book, if not set.";
+  };
   log = {
     filter = setting str "nixery=debug,warn" "Which messages are logged.";
     format = setting (enum [

@@ -4,7 +4,10 @@
 }:
 let
   ours = {
-    nixery = pkgs.callPackage ./package.nix { inherit (ours) nixery-prepare-image; };
+    nixery = pkgs.callPackage ./wrapped.nix {
+      nixery-unwrapped = pkgs.callPackage ./package.nix { };
+      inherit (ours) nixery-book nixery-prepare-image;
+    };
     nixery-prepare-image = pkgs.callPackage ./prepare-image { };
     nixery-popcount = pkgs.callPackage ./popcount.nix { };
     nixery-book = pkgs.callPackage ./book.nix { };

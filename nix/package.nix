@@ -1,12 +1,10 @@
-# The server, with the builder and Git on its PATH.
+# The server alone, so that it isn't compiled again for a change of the book or of the
+# builder.
 {
   lib,
   rustPlatform,
-  makeWrapper,
-  nixery-prepare-image,
-  # The server asks Git repositories itself which commit a branch is at.
+  # For the tests that run in the build.
   git,
-  openssh,
 }:
 let
   root = ../.;
@@ -33,8 +31,6 @@ rustPlatform.buildRustPackage {
     "nixery"
   ];
 
-  nativeBuildInputs = [ makeWrapper ];
-
   # Within the sandbox there is neither Nix nor a package to make, nor Python's packages
   # for the emulator of Cloud Storage: what needs them is for checks/test.sh.
   cargoTestFlags = [
@@ -44,28 +40,6 @@ rustPlatform.buildRustPackage {
   ];
   checkFlags = [ "--skip=storage::gcs::tests" ];
   nativeCheckInputs = [ git ];
-
-  postInstall = ''
-    # Behind what is on PATH already, so that another builder can be given.
-    wrapProgram $out/bin/nixery --suffix PATH : ${
-      lib.makeBinPath [
-        nixery-prepare-image
-        git
-        openssh
-      ]
-    }
-  '';
-
-  doInstallCheck = true;
-  installCheckPhase = ''
-    runHook preInstallCheck
-
-    $out/bin/nixery --version | grep -F ${cargo.version}
-    NIXERY_CHANNEL=nixos-unstable STATE_DIRECTORY=$TMPDIR NIXERY_CONFIG=/dev/null \
-      $out/bin/nixery --check-config | grep -F 'channel = "nixos-unstable"'
-
-    runHook postInstallCheck
-  '';
 
   meta = {
     inherit (cargo) description;

@@ -9,6 +9,7 @@ use tokio::task::spawn_blocking;
 use super::error::AssembleError;
 use super::packages::{Ingredients, package_paths};
 use super::packing::{Content, Plan};
+use super::progress::{Progress, Step};
 use super::turn::Turn;
 use super::{Image, ImageRequest, Inner, PopularityTable, StoredManifest, environment};
 use crate::archive::PackError;
@@ -37,6 +38,8 @@ pub(super) struct Build<'a> {
     /// What the client calls it, for the log.
     pub(super) name: &'a str,
     pub(super) turn: Turn<'a>,
+    /// Who watches it.
+    pub(super) progress: Arc<Progress>,
     /// The table that its record is to be found by.
     pub(super) popularity: Arc<PopularityTable>,
 }
@@ -55,6 +58,7 @@ impl Build<'_> {
             bytes = ingredients.closure.total_nar_size(),
             "packing"
         );
+        self.progress.has_layers(groups.len() + 1);
         let layers = self.layers_at_last(&ingredients, &groups).await?;
         let image = self.describe(&ingredients, layers).await?;
         tracing::info!(
@@ -65,6 +69,13 @@ impl Build<'_> {
             "made"
         );
         Ok(Built { image, is_fixed: ingredients.are_fixed })
+    }
+
+    /// Waits until Nix may run for this image.
+    pub(super) async fn take_turn(&mut self) {
+        self.progress.step(Step::Waiting);
+        self.turn.take(self.name).await;
+        self.progress.step(Step::Nix);
     }
 
     /// All layers, made once more if what they were to be made from is not what it was.
@@ -124,7 +135,8 @@ impl Build<'_> {
             .cloned()
             .collect();
         let _kept = self.put_into_store(ingredients, &missing).await?;
-        let records = self.inner.packer.make(plans).await?;
+        self.progress.has_layers(plans.len());
+        let records = self.inner.packer.make(plans, &|| self.progress.layer_is_stored()).await?;
         let links = "nixery: links to the packages".to_owned();
         let history = groups.iter().map(history).chain([links]);
         Ok(records.into_iter().zip(history).collect())

@@ -108,6 +108,18 @@ impl Failure {
         matches!(self.error().cause(), Cause::Image)
     }
 
+    /// Whether what Nix printed says more.
+    pub fn has_log(&self) -> bool {
+        matches!(
+            self.error(),
+            AssembleError::Nix(
+                NixError::BuildFailed { .. }
+                    | NixError::EvaluationFailed { .. }
+                    | NixError::TimedOut { .. }
+            )
+        )
+    }
+
     /// The identifier in the log.
     pub fn id(&self) -> &str {
         &self.0.0

@@ -32,6 +32,11 @@ impl Image {
         self.manifests.iter().find(|manifest| manifest.format == format)
     }
 
+    /// Its manifests, one in each format.
+    pub fn manifests(&self) -> &[Arc<StoredManifest>] {
+        &self.manifests
+    }
+
     /// Every blob that a client may ask for after the manifests, and they too.
     pub(super) fn blobs(&self) -> Vec<Descriptor> {
         let mut blobs: Vec<Descriptor> =

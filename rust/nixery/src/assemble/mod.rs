@@ -5,13 +5,16 @@
 //! paths in layers. The rest is made, once for all clients that wait for it.
 
 mod build;
+mod composition;
 mod environment;
 mod error;
 mod find;
+mod history;
 mod image;
 mod known;
 mod packages;
 mod packing;
+mod progress;
 mod realise;
 mod turn;
 
@@ -20,9 +23,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
+pub use composition::{Composition, LayerContent};
 pub use error::{AssembleError, Failure};
 pub use image::{Image, StoredManifest};
 pub use packing::Packer;
+pub use progress::{Ended, Progress, State, Step};
 
 use crate::cache::{Directory, ManifestRecord, Records};
 use crate::counters;
@@ -32,9 +37,10 @@ use crate::layers::Popularity;
 use crate::nix::{Builder, NixError};
 use crate::oci::Digest;
 use crate::pin::{Pin, Pins, TRUSTED};
-use crate::source::{Snapshot, SourceAt};
+use crate::source::{Snapshot, SourceAt, Tag};
 use crate::storage::{Object, RecordKey, Storage};
 use build::{Build, Built};
+use history::{EndsAtLast, History};
 use known::Known;
 use turn::Turn;
 
@@ -52,6 +58,8 @@ pub struct Limits {
     pub max_queue: usize,
     /// The most layers with store paths.
     pub max_layers: usize,
+    /// Whether Nix's log is kept for people who wait.
+    pub keep_logs: bool,
 }
 
 /// What an assembler works with.
@@ -78,6 +86,19 @@ pub struct PopularityTable {
     pub popularity: Popularity,
     /// What identifies it: it decides which layers images have.
     pub digest: Digest,
+}
+
+/// What a client asks for.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// What it calls the image.
+    pub name: ImageName,
+    /// The tag.
+    pub tag: Tag,
+    /// The packages and the platform that the name means.
+    pub spec: ImageSpec,
+    /// The package set that the tag means.
+    pub source: SourceAt,
 }
 
 /// Which image: its packages, from where.
@@ -116,6 +137,7 @@ struct Inner {
     popularity: RwLock<Arc<PopularityTable>>,
     limits: Limits,
     known: Known,
+    history: History,
     flights: Flights<ImageRequest, Outcome>,
     /// Builds that run or wait.
     places: Semaphore,
@@ -137,6 +159,7 @@ impl Assembler {
             popularity: RwLock::new(Arc::new(popularity)),
             places: Semaphore::new(limits.max_builds + limits.max_queue),
             turns: Semaphore::new(limits.max_builds),
+            history: History::new(limits.keep_logs),
             limits,
             known: Known::default(),
             flights: Flights::default(),
@@ -145,47 +168,57 @@ impl Assembler {
 
     /// The manifests of an image, which is made where it isn't known.
     ///
-    /// The build goes on when the caller leaves. `name` is for the log.
-    pub async fn image(
-        &self,
-        name: &ImageName,
-        spec: ImageSpec,
-        source: SourceAt,
-    ) -> Result<Answer, Failure> {
-        let failed = |error| Failure::logged(name.as_str(), error);
+    /// The build goes on when the caller leaves.
+    pub async fn image(&self, asked: &Asked) -> Result<Answer, Failure> {
+        let failed = |error| Failure::logged(asked.name.as_str(), error);
+        let source = &asked.source;
         let pin = self.0.pins.pin(source.clone()).await.map_err(|error| failed(error.into()))?;
-        let answer = self.of_pin(name, spec.clone(), pin.clone()).await;
+        let answer = self.of_pin(asked, pin.clone()).await;
         let other = match answer.as_ref().map_err(Failure::error) {
             // A branch that was forced elsewhere leaves nothing where it was.
             Err(AssembleError::Nix(NixError::SourceNotFound { .. })) => {
-                self.0.pins.ask_again(&source, &pin.snapshot).await.or_else(|| pin.back())
+                self.0.pins.ask_again(source, &pin.snapshot).await.or_else(|| pin.back())
             }
             Err(AssembleError::Nix(NixError::SourceUnavailable { .. })) => pin.back(),
             _ => None,
         };
         match other {
-            Some(other) => self.of_pin(name, spec, other).await.or(answer),
+            Some(other) => self.of_pin(asked, other).await.or(answer),
             None => answer,
         }
     }
 
-    async fn of_pin(&self, name: &ImageName, spec: ImageSpec, pin: Pin) -> Result<Answer, Failure> {
-        let failed = |error| Failure::logged(name.as_str(), error);
-        let request = ImageRequest { spec, source: pin.snapshot };
+    async fn of_pin(&self, asked: &Asked, pin: Pin) -> Result<Answer, Failure> {
+        let failed = |error| Failure::logged(asked.name.as_str(), error);
+        let request = ImageRequest { spec: asked.spec.clone(), source: pin.snapshot };
         if let Some(image) = self.0.in_memory(&request).await.map_err(failed)? {
             return Ok(Answer { image, warning: pin.warning });
         }
-        let (inner, for_log) = (Arc::clone(&self.0), name.clone());
+        self.0.history.add_name(&request, &asked.source);
+        let (inner, first) = (Arc::clone(&self.0), asked.clone());
         let keep = |outcome: &Outcome| {
             outcome.as_ref().is_err_and(Failure::is_lasting).then_some(FAILURE_IS_KEPT)
         };
         let build = |request: ImageRequest| async move {
-            let found = inner.find_or_build(&for_log, request).await;
-            found.map_err(|error| Failure::logged(for_log.as_str(), error))
+            let ends = EndsAtLast { inner: Arc::clone(&inner), request: request.clone() };
+            let found = inner.find_or_build(&first, request).await;
+            let outcome = found.map_err(|error| Failure::logged(first.name.as_str(), error));
+            inner.history.end(&ends.request, &outcome);
+            outcome
         };
         let outcome = self.0.flights.join(request, keep, build).await;
         let image = outcome.unwrap_or_else(|| Err(failed(AssembleError::Crashed)))?;
         Ok(Answer { image, warning: pin.warning })
+    }
+
+    /// The last build of an image in this process, if it is remembered.
+    pub fn progress(&self, asked: &Asked) -> Option<Arc<Progress>> {
+        self.0.history.of(&asked.spec, &asked.source)
+    }
+
+    /// The builds that run and the last ones that ended, the last begun first.
+    pub fn builds(&self) -> Vec<Arc<Progress>> {
+        self.0.history.builds()
     }
 
     /// The manifest with this digest, if it is one and is stored.
@@ -223,36 +256,41 @@ impl Inner {
     /// Answers from the records, or builds, and remembers the image.
     async fn find_or_build(
         &self,
-        name: &ImageName,
+        asked: &Asked,
         request: ImageRequest,
     ) -> Result<Arc<Image>, AssembleError> {
+        let name = &asked.name;
         let popularity = self.popularity();
         let key = self.manifest_key(&request, &popularity);
         if let Some(key) = &key
             && let Some(image) = self.recorded(key).await?
         {
-            return Ok(self.remember(request, image, Some(key.clone()), None));
+            return Ok(self.remember(name, request, image, Some(key.clone()), None));
         }
         let _place = self.places.try_acquire().map_err(|_| AssembleError::Busy)?;
         let _running = counters::build_running();
         let begin = Instant::now();
         let turn = Turn::new(&self.turns);
-        let build = Build { inner: self, request: &request, name: name.as_str(), turn, popularity };
+        let progress = self.history.begin(asked, &request);
+        let name_text = name.as_str();
+        let build =
+            Build { inner: self, request: &request, name: name_text, turn, progress, popularity };
         let result = build.run().await;
         counters::build_ended(result.is_ok(), begin.elapsed());
         let Built { image, is_fixed } = result?;
         let Some(key) = key.filter(|_| is_fixed) else {
-            return Ok(self.remember(request, image, None, Some(TRUSTED)));
+            return Ok(self.remember(name, request, image, None, Some(TRUSTED)));
         };
         let manifests = image.manifests.iter().map(|manifest| manifest.descriptor()).collect();
         let record = ManifestRecord { image: describe(&request), manifests };
         self.records.write(&key, &record).await?;
         self.keep_in_directory(key.key, &image).await;
-        Ok(self.remember(request, image, Some(key), None))
+        Ok(self.remember(name, request, image, Some(key), None))
     }
 
     fn remember(
         &self,
+        name: &ImageName,
         request: ImageRequest,
         image: Image,
         record: Option<RecordKey>,
@@ -264,6 +302,7 @@ impl Inner {
         for manifest in &image.manifests {
             self.known.add_manifest(manifest);
         }
+        self.history.add_image(name, image.blobs().iter().map(|blob| blob.digest).collect());
         let image = Arc::new(image);
         self.known.add_image(request, Arc::clone(&image), marks, lifetime);
         image

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
 use super::build::Build;
-use super::environment;
 use super::error::AssembleError;
+use super::{ImageRequest, environment};
 use crate::archive::{Listing, PackError};
-use crate::cache::{PackageRecord, package_key};
+use crate::cache::{PackageRecord, Records, package_key};
 use crate::concurrent::try_all;
 use crate::layers::Closure;
 use crate::nix::Prepared;
@@ -44,18 +44,18 @@ impl Build<'_> {
         let (inner, request) = (self.inner, self.request);
         let source = &request.source;
         let system = request.spec.platform().system();
-        let keys: Vec<(&str, RecordKey)> =
-            request.spec.packages().map(|name| (name, package_key(source, system, name))).collect();
-        let mut known = self.known_packages(source, &keys).await?;
+        let keys = request.package_keys();
+        let mut known = known_packages(&inner.records, source, &keys).await?;
         let unknown: Vec<&str> =
             keys.iter().map(|(name, _)| *name).filter(|name| !known.contains_key(name)).collect();
 
         let (mut in_store, mut are_fixed) = (None, source.is_fixed());
         if !unknown.is_empty() {
-            self.turn.take(self.name).await;
+            self.take_turn().await;
             tracing::info!(image = self.name, packages = unknown.join(" "), "preparing packages");
+            let log = |line: &str| self.progress.add_line(line);
             let prepared =
-                inner.builder.prepare(self.name, source.source(), system, &unknown).await?;
+                inner.builder.prepare(self.name, source.source(), system, &unknown, log).await?;
             are_fixed &= inner.pins.is_still(source).await;
             let prepared = Arc::new(prepared);
             let described = {
@@ -83,19 +83,29 @@ impl Build<'_> {
         let closure = closure.await.map_err(|_| AssembleError::Crashed)?;
         Ok(Ingredients { packages, closure: Arc::new(closure), in_store, are_fixed })
     }
+}
 
-    async fn known_packages<'a>(
-        &self,
-        source: &Snapshot,
-        keys: &[(&'a str, RecordKey)],
-    ) -> Result<HashMap<&'a str, Arc<PackageRecord>>, AssembleError> {
-        if !source.is_fixed() {
-            return Ok(HashMap::new());
-        }
-        let found = try_all(keys.iter().map(|(_, key)| self.inner.records.package(key))).await?;
-        let found = keys.iter().zip(found).filter_map(|((name, _), record)| Some((*name, record?)));
-        Ok(found.filter(|(_, record)| record.closure.contains(&record.package.path)).collect())
+impl ImageRequest {
+    /// The packages with the keys of their records.
+    pub(super) fn package_keys(&self) -> Vec<(&str, RecordKey)> {
+        let system = self.spec.platform().system();
+        let key = |name| (name, package_key(&self.source, system, name));
+        self.spec.packages().map(key).collect()
     }
+}
+
+/// What is recorded of packages, by their names.
+pub(super) async fn known_packages<'a>(
+    records: &Records,
+    source: &Snapshot,
+    keys: &[(&'a str, RecordKey)],
+) -> Result<HashMap<&'a str, Arc<PackageRecord>>, AssembleError> {
+    if !source.is_fixed() {
+        return Ok(HashMap::new());
+    }
+    let found = try_all(keys.iter().map(|(_, key)| records.package(key))).await?;
+    let found = keys.iter().zip(found).filter_map(|((name, _), record)| Some((*name, record?)));
+    Ok(found.filter(|(_, record)| record.closure.contains(&record.package.path)).collect())
 }
 
 /// Looks at what Nix has made. May wait for the disk.

@@ -189,15 +189,22 @@ impl Packer {
 
     /// Makes the layers that aren't stored yet, in the order of `plans`. Fails where one
     /// that was is not any more: between the plan and this, Nix may have run for hours.
-    pub(super) async fn make(&self, plans: Vec<Plan>) -> Result<Vec<LayerRecord>, AssembleError> {
+    /// `stored` is called for each of them.
+    pub(super) async fn make(
+        &self,
+        plans: Vec<Plan>,
+        stored: &(dyn Fn() + Sync),
+    ) -> Result<Vec<LayerRecord>, AssembleError> {
         try_join_all(plans.into_iter().map(|plan| async move {
-            match plan {
+            let record = match plan {
                 Plan::Known(key, record) => {
                     let is_there = self.find(&key).await?.is_some_and(|now| now == record);
-                    if is_there { Ok(record) } else { Err(AssembleError::LayerGone) }
+                    if is_there { record } else { return Err(AssembleError::LayerGone) }
                 }
-                Plan::Make(key, recipe) => self.make_one(&key, recipe).await,
-            }
+                Plan::Make(key, recipe) => self.make_one(&key, recipe).await?,
+            };
+            stored();
+            Ok(record)
         }))
         .await
     }

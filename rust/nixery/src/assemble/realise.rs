@@ -18,9 +18,10 @@ impl Build<'_> {
         if paths.is_empty() {
             return Ok(None);
         }
-        self.turn.take(self.name).await;
+        self.take_turn().await;
+        let log = |line: &str| self.progress.add_line(line);
         tracing::info!(image = self.name, store_paths = paths.len(), "realising store paths");
-        match self.inner.builder.realise(self.name, paths).await {
+        match self.inner.builder.realise(self.name, paths, log).await {
             // The binary cache doesn't have them, or isn't there.
             Err(NixError::BuildFailed { message, .. }) => {
                 tracing::info!(image = self.name, message, "preparing the packages again");
@@ -37,6 +38,6 @@ impl Build<'_> {
         let system = self.request.spec.platform().system();
         let source = self.request.source.source();
         let builder = &self.inner.builder;
-        Ok(Some(builder.prepare(self.name, source, system, &packages).await?))
+        Ok(Some(builder.prepare(self.name, source, system, &packages, log).await?))
     }
 }

@@ -13,7 +13,8 @@ use super::origin::Layers;
 use super::raw::Raw;
 use super::{
     CacheConfig, Config, ConfigError, DEFAULT_MAX_LAYERS, Environment, GcConfig, ImageConfig,
-    LogConfig, LogFormat, NixConfig, PackingConfig, ServerConfig, SourceConfig, sources, storage,
+    LogConfig, LogFormat, NixConfig, PackingConfig, ServerConfig, SourceConfig, WebConfig, sources,
+    storage,
 };
 use crate::pin::TRUSTED;
 use crate::platform::Platform;
@@ -91,6 +92,13 @@ pub(super) fn check(
             level: u8::try_from(number("packing.level", raw.packing.level, 5, 1..=12)?)
                 .unwrap_or_default(),
             threads: count("packing.threads", raw.packing.threads, cores, 1..=256)?,
+        },
+        web: WebConfig {
+            builds: raw.web.builds.unwrap_or(true),
+            directory: match &raw.web.dir {
+                Some(path) => Some(absolute(layers, "web.dir", path)?),
+                None => None,
+            },
         },
         log: LogConfig {
             filter: log_filter(raw, layers)?,

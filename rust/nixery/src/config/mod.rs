@@ -51,6 +51,8 @@ pub struct Config {
     pub image: ImageConfig,
     /// How layers are packed.
     pub packing: PackingConfig,
+    /// What people see.
+    pub web: WebConfig,
     /// What is logged.
     pub log: LogConfig,
 }
@@ -140,6 +142,15 @@ pub struct PackingConfig {
     pub level: u8,
     /// Compressing threads.
     pub threads: usize,
+}
+
+/// What people see.
+#[derive(Clone, Debug)]
+pub struct WebConfig {
+    /// Whether builds and their logs are shown to everybody.
+    pub builds: bool,
+    /// Has web pages besides the server's own.
+    pub directory: Option<PathBuf>,
 }
 
 /// What is logged.

@@ -108,6 +108,9 @@ impl Config {
                 ("threads", number(self.packing.threads)),
             ],
         );
+        let mut web = vec![("builds", value(self.web.builds))];
+        web.extend(self.web.directory.as_deref().map(|directory| ("dir", path(directory))));
+        table("web", web);
         let mut log = vec![("filter", value(&self.log.filter))];
         log.extend(self.log.format.map(|format| {
             let format = match format {

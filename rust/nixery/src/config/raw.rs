@@ -16,7 +16,7 @@ table! {
     /// The whole file.
     Raw {
         server: Server, source: Source, storage: Storage, gcs: Gcs, nix: Nix, image: Image,
-        packing: Packing, cache: Cache, gc: Gc, log: Log,
+        packing: Packing, cache: Cache, gc: Gc, web: Web, log: Log,
     }
 }
 table! { Server { address: Option<String>, port: Option<u64> } }
@@ -46,4 +46,5 @@ table! { Image { platform: Option<String>, max_layers: Option<u64> } }
 table! { Packing { level: Option<u64>, threads: Option<u64> } }
 table! { Cache { path: Option<String>, max_mb: Option<u64> } }
 table! { Gc { interval: Option<u64>, keep: Option<u64>, max_bytes: Option<u64> } }
+table! { Web { builds: Option<bool>, dir: Option<String> } }
 table! { Log { filter: Option<String>, format: Option<String> } }

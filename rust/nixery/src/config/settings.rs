@@ -269,6 +269,19 @@ pub const SETTINGS: &[Setting] = &[
         "the number of CPU cores",
         "Threads that compress, for all images together, 1 to 256.",
     ),
+    flag(
+        "web.builds",
+        "NIXERY_WEB_BUILDS",
+        "true",
+        "Whether everybody may see which images are made, and Nix's log of it, below /builds.",
+    ),
+    text(
+        "web.dir",
+        "WEB_DIR",
+        "",
+        "Absolute path of a directory with web pages, such as the book, that are served beside \
+         the server's own.",
+    ),
     text(
         "log.filter",
         "NIXERY_LOG",

@@ -26,6 +26,13 @@ pub(super) fn choose(headers: &HeaderMap) -> Format {
     best.map_or(Format::Oci, |(format, _)| format)
 }
 
+/// Whether the client wants server-sent events.
+pub(super) fn wants_events(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut types = values.flat_map(|value| value.split([',', ';'])).map(str::trim);
+    types.any(|media_type| media_type.eq_ignore_ascii_case("text/event-stream"))
+}
+
 /// `q=0.5` in thousandths; malformed weights count as none.
 fn weight(parameter: &str) -> Option<u16> {
     let value = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="))?;

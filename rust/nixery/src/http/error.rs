@@ -50,6 +50,19 @@ pub(super) enum ApiError {
     RangeNotSatisfiable(u64),
     #[error("{}", message(.0))]
     Failure(Failure),
+    #[error("{}\nAll that Nix printed: {page}", message(.failure))]
+    Build { failure: Failure, page: String },
+    #[error("the path has to end with a tag, such as git/latest")]
+    NoTag,
+    #[error("no build of this image is remembered: none was begun since the server was started")]
+    NoBuild,
+    #[error("builds are not shown on this server")]
+    BuildsNotShown,
+    #[error(
+        "what this image consists of is not known: it has not been made yet, or its source has \
+         no revision by which it would be known again"
+    )]
+    NotMade,
 }
 
 impl From<Failure> for ApiError {
@@ -63,16 +76,19 @@ impl ApiError {
     pub(super) fn classify(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Name(_) | Self::MalformedPath => (StatusCode::BAD_REQUEST, "NAME_INVALID"),
-            Self::Tag(_) => (StatusCode::BAD_REQUEST, "TAG_INVALID"),
+            Self::Tag(_) | Self::NoTag => (StatusCode::BAD_REQUEST, "TAG_INVALID"),
             Self::Digest(_) => (StatusCode::BAD_REQUEST, "DIGEST_INVALID"),
-            Self::UnknownTag(_) | Self::ManifestUnknown(_) => {
+            Self::UnknownTag(_) | Self::ManifestUnknown(_) | Self::NotMade => {
                 (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN")
             }
             Self::BlobUnknown(_) => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN"),
-            Self::NoSuchEndpoint => (StatusCode::NOT_FOUND, "UNSUPPORTED"),
+            Self::NoSuchEndpoint | Self::BuildsNotShown => (StatusCode::NOT_FOUND, "UNSUPPORTED"),
             Self::ReadOnly => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
             Self::RangeNotSatisfiable(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID"),
-            Self::Failure(failure) => classify_failure(failure.error()),
+            Self::Failure(failure) | Self::Build { failure, .. } => {
+                classify_failure(failure.error())
+            }
+            Self::NoBuild => (StatusCode::NOT_FOUND, "BUILD_UNKNOWN"),
         }
     }
 }

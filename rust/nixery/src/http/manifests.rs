@@ -9,10 +9,12 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use super::asked::page_of;
 use super::error::ApiError;
 use super::route::Reference;
+use super::web::address_of_clients;
 use super::{Shared, accept};
-use crate::assemble::StoredManifest;
+use crate::assemble::{Asked, Failure, StoredManifest};
 use crate::counters;
 use crate::image::ImageName;
 
@@ -42,9 +44,9 @@ pub(super) async fn serve(
             Ok(response)
         }
         Reference::Tag(tag) => {
-            let source = registry.source.at(tag, &registry.tag_rules)?;
-            let spec = name.expand(registry.default_platform)?;
-            let answer = registry.assembler.image(name, spec, source).await?;
+            let asked = shared.asked_for(name.clone(), tag.clone())?;
+            let answer = registry.assembler.image(&asked).await;
+            let answer = answer.map_err(|failure| failed(shared, &asked, failure, headers))?;
             let format = accept::choose(headers);
             // An image has a manifest in each format.
             let manifest = answer.image.manifest(format).ok_or(ApiError::NoSuchEndpoint)?;
@@ -56,6 +58,16 @@ pub(super) async fn serve(
             Ok(response)
         }
     }
+}
+
+/// The error, with the address of the page that has the whole log.
+fn failed(shared: &Shared, asked: &Asked, failure: Failure, headers: &HeaderMap) -> ApiError {
+    let has_page = shared.registry.shows_builds && failure.has_log();
+    if !has_page || shared.registry.assembler.progress(asked).is_none() {
+        return failure.into();
+    }
+    let page = page_of(&asked.name, &asked.tag);
+    ApiError::Build { failure, page: format!("{}{page}", address_of_clients(headers)) }
 }
 
 /// The header that shows a text to the client's user (OCI distribution

@@ -2,19 +2,26 @@
 //! elsewhere.
 
 mod accept;
+mod asked;
 mod blobs;
 mod body;
+mod builds;
 mod error;
+mod images;
+mod layout;
 mod listing;
 mod manifests;
+mod pages;
 mod range;
 mod route;
 mod web;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, HeaderName, HeaderValue};
 use axum::http::request::Parts;
@@ -22,6 +29,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics::Histogram;
+use tower_http::services::ServeDir;
 
 use crate::assemble::Assembler;
 use crate::counters::request_seconds;
@@ -53,12 +61,17 @@ pub struct Registry {
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
     /// For names that choose none.
     pub default_platform: Platform,
+    /// Whether everybody may see what is being made.
+    pub shows_builds: bool,
+    /// Has web pages that are served beside the server's own.
+    pub web_directory: Option<PathBuf>,
 }
 
 struct Shared {
     registry: Registry,
     buffers: Buffers,
     durations: Durations,
+    files: Option<ServeDir>,
 }
 
 /// How long it takes until an answer begins, by route.
@@ -95,9 +108,16 @@ impl Durations {
 /// The map of everything that is served.
 pub fn router(registry: Registry) -> Router {
     let (buffers, durations) = (Buffers::default(), Durations::new());
-    let shared = Arc::new(Shared { registry, buffers, durations });
+    let files = registry.web_directory.as_ref().map(ServeDir::new);
+    let shared = Arc::new(Shared { registry, buffers, durations, files });
     Router::new()
         .route("/", get(web::index))
+        .route("/assets/{name}", get(layout::asset))
+        .route("/builds", get(pages::builds))
+        .route("/builds/{*image}", get(pages::build))
+        .route("/api/v1/builds", get(builds::list))
+        .route("/api/v1/builds/{*image}", get(builds::show).post(builds::start))
+        .route("/api/v1/images/{*image}", get(images::show))
         .route("/healthz", get(web::health))
         .route("/readyz", get(web::readiness))
         .route("/metrics", get(web::metrics))
@@ -111,8 +131,7 @@ async fn everything_else(State(shared): State<Arc<Shared>>, request: Request) ->
     let (request, _body) = request.into_parts();
     let path = request.uri.path();
     if path != "/v2" && !path.starts_with("/v2/") {
-        return (StatusCode::NOT_FOUND, "There is nothing here. See / for usage.\n")
-            .into_response();
+        return files(&shared, Request::from_parts(request, Body::empty())).await;
     }
     let mut response = if matches!(request.method, Method::GET | Method::HEAD) {
         registry(&shared, &request).await.unwrap_or_else(IntoResponse::into_response)
@@ -124,6 +143,20 @@ async fn everything_else(State(shared): State<Arc<Shared>>, request: Request) ->
     let (name, value) = API_VERSION;
     response.headers_mut().insert(name, value);
     response
+}
+
+/// A file of the operator's directory, if there is one.
+async fn files(shared: &Shared, request: Request) -> Response {
+    let nothing = (StatusCode::NOT_FOUND, "There is nothing here. See / for usage.\n");
+    let Some(files) = &shared.files else { return nothing.into_response() };
+    match files.clone().try_call(request).await {
+        Ok(response) if response.status() == StatusCode::NOT_FOUND => nothing.into_response(),
+        Ok(response) => response.map(Body::new),
+        Err(error) => {
+            tracing::error!(%error, "can't read the directory of web pages");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
 }
 
 async fn registry(shared: &Shared, request: &Parts) -> Result<Response, ApiError> {

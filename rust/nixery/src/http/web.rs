@@ -5,10 +5,14 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::response::{Html, IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
 
 use super::Shared;
+use super::layout::{escape, page};
+
+/// What proxies say of how they were reached.
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The process is alive.
 pub(super) async fn health() -> &'static str {
@@ -34,33 +38,49 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     ([(CONTENT_TYPE, version)], (shared.registry.metrics)()).into_response()
 }
 
+/// The address by which a client reached this server.
+#[derive(Debug)]
+pub(super) struct Address {
+    scheme: &'static str,
+    /// Host and port.
+    pub(super) host: String,
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.host)
+    }
+}
+
+/// By what the request says, or the proxy in front of the server.
+pub(super) fn address_of_clients(headers: &HeaderMap) -> Address {
+    let text = |name: &HeaderName| headers.get(name)?.to_str().ok();
+    let scheme = match text(&FORWARDED_PROTO) {
+        Some(scheme) if scheme.eq_ignore_ascii_case("https") => "https",
+        _ => "http",
+    };
+    // An authority has no characters that mean anything in a page or a terminal.
+    let host = text(&HOST).filter(|host| Authority::try_from(*host).is_ok());
+    Address { scheme, host: host.unwrap_or("localhost:8080").to_owned() }
+}
+
 /// Says what this is and how to use it, with this server's own address.
-pub(super) async fn index(
-    State(shared): State<Arc<Shared>>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Html<String> {
-    // HTTP/2 has the host in the address and not in a header.
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let host = host.or(uri.authority().map(Authority::as_str)).unwrap_or("localhost:8080");
-    let (host, source) = (escape(host), escape(&shared.registry.source.describe()));
+pub(super) async fn index(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    let (host, source) =
+        (escape(&address_of_clients(&headers).host), escape(&shared.registry.source.describe()));
     let platform = shared.registry.default_platform;
-    Html(format!(
-        r#"<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<meta name="color-scheme" content="light dark">
-<title>Nixery</title>
-<style>
-body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 42rem; margin: 2rem auto; padding: 0 1rem }}
-pre {{ overflow-x: auto; padding: .75rem; border: 1px solid; border-radius: .25rem }}
-</style>
-<h1>Nixery</h1>
-<p>A container registry that makes its images when they are pulled, from Nix packages that their
-names list.</p>
-<pre>docker pull {host}/shell/git/jq
-docker run --rm -ti {host}/shell/git/jq bash</pre>
+    let directory = shared.registry.web_directory.as_ref();
+    let book = match directory.map(|directory| directory.join("index.html").is_file()) {
+        Some(true) => r#"<a href="/index.html">Documentation</a>"#,
+        Some(false) | None => "",
+    };
+    let body = format!(
+        r#"<header><a href="/">Nixery</a> <nav>{book}<a href="/builds">Builds</a></nav></header>
+<main>
+<h1>Container images, made when they are pulled</h1>
+<p>This registry has no images. The name of an image lists <a href="https://nixos.org">Nix</a>
+packages, and the registry makes it of those, with all they need:</p>
+<pre>docker run --rm -ti {host}/shell/git/jq bash</pre>
 <ul>
 <li>Each part of the name, between slashes, is a package. Sets of packages are written with a dot:
 <code>python3packages.requests</code>.</li>
@@ -70,26 +90,8 @@ docker run --rm -ti {host}/shell/git/jq bash</pre>
 <li>An upper-case letter in a package's name is written in lower case.</li>
 </ul>
 <p>Packages come from: {source}.</p>
-</html>
+</main>
 "#
-    ))
-}
-
-/// Makes text harmless within HTML.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn markup_from_outside_is_shown_and_not_obeyed() {
-        assert_eq!(escape("<b a='\"&"), "&lt;b a=&#39;&quot;&amp;");
-    }
+    );
+    page("Nixery", &body, None)
 }

@@ -154,16 +154,17 @@ impl Builder {
     /// Has Nix fetch or build packages of `source`.
     ///
     /// Nix's log goes to the server's as it appears, with `image`, the name
-    /// that the client used.
+    /// that the client used; and line by line to `log`, without credentials.
     pub async fn prepare(
         &self,
         image: &str,
         source: &SourceAt,
         system: &str,
         packages: &[&str],
+        log: impl Fn(&str),
     ) -> Result<Prepared, NixError> {
         let wanted = Wanted::Packages { source, system, packages };
-        let prepared = self.run(image, wanted, "packages").await?;
+        let prepared = self.run(image, wanted, "packages", log).await?;
         // One answer for each question, in whatever order.
         let answered: HashSet<&str> =
             prepared.packages.iter().map(|package| package.request.as_str()).collect();
@@ -177,8 +178,13 @@ impl Builder {
 
     /// Has Nix fetch store paths that were there before, or build them where it
     /// remembers how, and keeps them.
-    pub async fn realise(&self, image: &str, paths: &[StorePath]) -> Result<Prepared, NixError> {
-        self.run(image, Wanted::Paths { paths }, "paths").await
+    pub async fn realise(
+        &self,
+        image: &str,
+        paths: &[StorePath],
+        log: impl Fn(&str),
+    ) -> Result<Prepared, NixError> {
+        self.run(image, Wanted::Paths { paths }, "paths", log).await
     }
 
     async fn run(
@@ -186,14 +192,20 @@ impl Builder {
         image: &str,
         wanted: Wanted<'_>,
         purpose: &'static str,
+        log: impl Fn(&str),
     ) -> Result<Prepared, NixError> {
         let begin = Instant::now();
-        let result = self.call(image, wanted).await;
+        let result = self.call(image, wanted, log).await;
         counters::nix_ran(purpose, result.is_ok(), begin.elapsed());
         result
     }
 
-    async fn call(&self, image: &str, wanted: Wanted<'_>) -> Result<Prepared, NixError> {
+    async fn call(
+        &self,
+        image: &str,
+        wanted: Wanted<'_>,
+        log: impl Fn(&str),
+    ) -> Result<Prepared, NixError> {
         if self.shutdown.is_cancelled() {
             return Err(NixError::ShuttingDown);
         }
@@ -203,7 +215,9 @@ impl Builder {
         // request is empty.
         let request = serde_json::to_vec(&request).unwrap_or_default();
         let log = |line: &str| {
-            tracing::info!(target: "nix", image, "{}", without_credentials(line));
+            let line = without_credentials(line);
+            tracing::info!(target: "nix", image, "{line}");
+            log(&line);
         };
         let command = Command::new(PROGRAM);
         match process::run(command, &request, self.timeout, &self.shutdown, log).await? {

@@ -68,6 +68,12 @@ pub enum ServeError {
         /// Why.
         source: io::Error,
     },
+    /// There are no web pages where they should be.
+    #[error("there is no directory {path}; WEB_DIR (web.dir) names the directory of web pages")]
+    WebDirectory {
+        /// The directory.
+        path: String,
+    },
     /// The builder can't be used.
     #[error("the builder can't be used")]
     Builder(#[from] NixError),

@@ -41,6 +41,9 @@ pub(super) async fn registry(
     metrics: PrometheusHandle,
     shutdown: CancellationToken,
 ) -> Result<Registry, ServeError> {
+    if let Some(directory) = config.web.directory.as_ref().filter(|path| !path.is_dir()) {
+        return Err(ServeError::WebDirectory { path: directory.display().to_string() });
+    }
     let storage = open_storage(config).await?;
     let roots = Roots::open(&config.nix.roots).map_err(|source| ServeError::Roots {
         path: config.nix.roots.display().to_string(),
@@ -66,6 +69,7 @@ pub(super) async fn registry(
         max_builds: config.nix.max_builds,
         max_queue: config.nix.max_queue,
         max_layers: config.image.max_layers,
+        keep_logs: config.web.builds,
     };
     let parts = Parts { records, directory, pins, builder, packer, popularity };
     Ok(Registry {
@@ -78,5 +82,7 @@ pub(super) async fn registry(
             metrics.render()
         }),
         default_platform: config.image.platform,
+        shows_builds: config.web.builds,
+        web_directory: config.web.directory.clone(),
     })
 }

@@ -7,6 +7,7 @@
 
 mod architecture;
 mod bucket;
+mod builds;
 mod concurrency;
 mod crashes;
 mod failures;

@@ -1,0 +1,41 @@
+// Follows a build on its page: its state, and Nix's log.
+
+const state = document.getElementById("state");
+const words = state.querySelector("strong");
+const seconds = document.getElementById("seconds");
+const log = document.getElementById("log");
+
+const inWords = {
+  looking: () => "looking up what is known of its packages",
+  waiting: () => "waiting for other builds",
+  nix: () => "Nix is fetching or building",
+  packing: (build) => `packing: ${build.layers_stored} of ${build.layers} layers are stored`,
+};
+
+// The page is of a moment before; everything is told again from the first line.
+if (log) log.textContent = "";
+const events = new EventSource(location.pathname.replace(/^\/builds\//, "/api/v1/builds/"));
+
+let begun = performance.now();
+const clock = setInterval(() => {
+  seconds.textContent = ((performance.now() - begun) / 1000).toFixed(1);
+}, 100);
+
+events.addEventListener("state", (event) => {
+  const build = JSON.parse(event.data);
+  begun = performance.now() - build.seconds * 1000;
+  const text = inWords[build.state];
+  // Told to screen readers when it changes only.
+  if (text && words.textContent !== text(build)) words.textContent = text(build);
+});
+events.addEventListener("log", (event) => {
+  if (!log) return;
+  const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
+  log.append(JSON.parse(event.data).map((line) => line + "\n").join(""));
+  if (atEnd) log.scrollTop = log.scrollHeight;
+});
+events.addEventListener("end", () => {
+  events.close();
+  clearInterval(clock);
+  location.reload();
+});

@@ -1,0 +1,275 @@
+//! Builds, for programs: `/api/v1/builds`.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::header::{CACHE_CONTROL, LOCATION};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, stream};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::asked::page_of;
+use super::error::ApiError;
+use super::{Shared, accept};
+use crate::assemble::{AssembleError, Ended, Failure, Image, Progress, Step, StoredManifest};
+
+/// For how long POST waits whether there is an answer at once.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// For how long changes are gathered before watchers are told: Nix may print thousands
+/// of lines in a second.
+const GATHERED: Duration = Duration::from_millis(100);
+
+/// Most lines in one event.
+const LINES: usize = 500;
+
+/// Nothing of this is to be kept by anybody in between.
+pub(super) const NO_STORE: (HeaderName, HeaderValue) =
+    (CACHE_CONTROL, HeaderValue::from_static("no-store"));
+
+/// A build as JSON.
+#[derive(Serialize)]
+pub(super) struct BuildView {
+    pub(super) image: String,
+    pub(super) tag: String,
+    pub(super) platform: String,
+    pub(super) packages: Vec<String>,
+    pub(super) source: String,
+    pub(super) state: &'static str,
+    pub(super) begun: String,
+    pub(super) seconds: f64,
+    pub(super) layers: usize,
+    pub(super) layers_stored: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    manifests: Vec<ManifestView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<ErrorView>,
+}
+
+/// A manifest as JSON.
+#[derive(Serialize)]
+pub(super) struct ManifestView {
+    media_type: &'static str,
+    digest: String,
+    size: usize,
+}
+
+/// An error as JSON, as registry clients get it.
+#[derive(Serialize)]
+pub(super) struct ErrorView {
+    pub(super) code: &'static str,
+    pub(super) message: String,
+}
+
+/// A build with the end of its log.
+#[derive(Serialize)]
+struct WithLog {
+    #[serde(flatten)]
+    build: BuildView,
+    /// Number of the first line.
+    log_begin: u64,
+    log: Vec<String>,
+}
+
+/// From which line on the log is wanted.
+#[derive(Deserialize)]
+pub(super) struct From {
+    #[serde(default)]
+    from: u64,
+}
+
+impl BuildView {
+    pub(super) fn new(progress: &Progress) -> Self {
+        let (state, asked) = (progress.state(), progress.asked());
+        let (name, manifests, error) = match &state.ended {
+            Some(Ended::Made(image)) => ("made", manifests(image), None),
+            Some(Ended::Failed(failure)) => {
+                let error = ApiError::from(failure.clone());
+                let (_, code) = error.classify();
+                ("failed", Vec::new(), Some(ErrorView { code, message: error.to_string() }))
+            }
+            None => (step(state.step), Vec::new(), None),
+        };
+        Self {
+            image: asked.name.as_str().to_owned(),
+            tag: asked.tag.as_str().to_owned(),
+            platform: asked.spec.platform().to_string(),
+            packages: asked.spec.packages().map(str::to_owned).collect(),
+            source: progress.source().shown(),
+            state: name,
+            begun: Timestamp::try_from(progress.begun()).unwrap_or_default().to_string(),
+            seconds: (state.elapsed.as_secs_f64() * 10.0).round() / 10.0,
+            layers: state.layers,
+            layers_stored: state.layers_stored,
+            manifests,
+            error,
+        }
+    }
+}
+
+fn step(step: Step) -> &'static str {
+    match step {
+        Step::Looking => "looking",
+        Step::Waiting => "waiting",
+        Step::Nix => "nix",
+        Step::Packing => "packing",
+    }
+}
+
+pub(super) fn manifests(image: &Image) -> Vec<ManifestView> {
+    let view = |manifest: &Arc<StoredManifest>| ManifestView {
+        media_type: manifest.format.manifest_type(),
+        digest: manifest.digest_text.clone(),
+        size: manifest.content.len(),
+    };
+    image.manifests().iter().map(view).collect()
+}
+
+/// The builds that run and the last ones that ended.
+pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Result<Response, ApiError> {
+    shared.shows_builds()?;
+    let builds = shared.registry.assembler.builds();
+    let builds: Vec<BuildView> = builds.iter().map(|build| BuildView::new(build)).collect();
+    Ok(([NO_STORE], Json(json!({ "builds": builds }))).into_response())
+}
+
+/// One build: as it is, or as it goes on for whoever wants events.
+pub(super) async fn show(
+    State(shared): State<Arc<Shared>>,
+    Path(path): Path<String>,
+    Query(From { from }): Query<From>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let build = shared.registry.assembler.progress(&shared.asked(&path)?);
+    let build = build.ok_or(ApiError::NoBuild)?;
+    if accept::wants_events(&headers) {
+        let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+        let events = Sse::new(events(build, last.unwrap_or(from)));
+        return Ok(([NO_STORE], events.keep_alive(KeepAlive::default())).into_response());
+    }
+    let (log, end) = build.log(from);
+    let log_begin = end - log.len() as u64;
+    Ok(([NO_STORE], Json(WithLog { build: BuildView::new(&build), log_begin, log }))
+        .into_response())
+}
+
+/// Begins a build, or finds the image, and answers at once.
+pub(super) async fn start(
+    State(shared): State<Arc<Shared>>,
+    Path(path): Path<String>,
+) -> Result<Response, ApiError> {
+    let asked = shared.asked(&path)?;
+    let assembler = shared.registry.assembler.clone();
+    let (image, tag) = (asked.name.as_str(), asked.tag.as_str());
+    let answer = {
+        let (assembler, asked) = (assembler.clone(), asked.clone());
+        tokio::spawn(async move { assembler.image(&asked).await })
+    };
+    let (status, state) = if let Ok(answer) = tokio::time::timeout(PATIENCE, answer).await {
+        let crashed = |_| Failure::logged(image, AssembleError::Crashed);
+        let manifests = manifests(&answer.map_err(crashed)??.image);
+        (
+            StatusCode::OK,
+            json!({ "image": image, "tag": tag, "state": "made", "manifests": manifests }),
+        )
+    } else {
+        let build = assembler.progress(&asked).map(|build| BuildView::new(&build));
+        // Without a build, it is still asked which commit the source is at.
+        let state = build.map_or_else(
+            || json!({ "image": image, "tag": tag, "state": "looking" }),
+            |build| json!(build),
+        );
+        (StatusCode::ACCEPTED, state)
+    };
+    let mut response = (status, [NO_STORE], Json(state)).into_response();
+    let location = format!("/api/v1{}", page_of(&asked.name, &asked.tag));
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// What is told to one watcher, and how far it has come. Nothing is kept for it: what it
+/// hasn't been told yet is read when it can take it.
+struct Watcher {
+    build: Arc<Progress>,
+    changes: watch::Receiver<()>,
+    next_line: u64,
+    is_new: bool,
+    ready: VecDeque<Event>,
+    is_told: bool,
+}
+
+/// The state of a build whenever it changes (`state`), its log (`log`, a JSON list of
+/// lines; the event's id is the number of the next line), and that it ended (`end`).
+/// Source: HTML standard, "Server-sent events".
+fn events(
+    build: Arc<Progress>,
+    from: u64,
+) -> impl Stream<Item = Result<Event, Infallible>> + use<> {
+    let changes = build.changes();
+    let ready = VecDeque::new();
+    let watcher = Watcher { build, changes, next_line: from, is_new: true, ready, is_told: false };
+    stream::unfold(watcher, |mut watcher| async move {
+        loop {
+            if let Some(event) = watcher.ready.pop_front() {
+                return Some((Ok(event), watcher));
+            }
+            if watcher.is_told {
+                return None;
+            }
+            watcher.look().await;
+        }
+    })
+}
+
+impl Watcher {
+    async fn look(&mut self) {
+        if !self.is_new {
+            // Whoever is behind doesn't wait for more.
+            if self.build.log(self.next_line).0.is_empty() && self.changes.changed().await.is_err()
+            {
+                self.is_told = true;
+                return;
+            }
+            tokio::time::sleep(GATHERED).await;
+        }
+        self.is_new = false;
+        self.changes.mark_unchanged();
+        let view = BuildView::new(&self.build);
+        let (mut lines, end) = self.build.log(self.next_line);
+        let begin = end - lines.len() as u64;
+        lines.truncate(LINES);
+        self.next_line = begin + lines.len() as u64;
+        let ended = view.seconds_are_final() && self.next_line == end;
+        self.ready.extend(event("state", &view));
+        if !lines.is_empty() {
+            let event = event("log", &lines);
+            self.ready.extend(event.map(|event| event.id(self.next_line.to_string())));
+        }
+        if ended {
+            self.ready.extend(event("end", &()));
+            self.is_told = true;
+        }
+    }
+}
+
+impl BuildView {
+    fn seconds_are_final(&self) -> bool {
+        matches!(self.state, "made" | "failed")
+    }
+}
+
+fn event(name: &str, data: &impl Serialize) -> Option<Event> {
+    // Fails for what can't be JSON, which there is not among them.
+    Event::default().event(name).json_data(data).ok()
+}

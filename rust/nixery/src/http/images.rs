@@ -1,0 +1,120 @@
+//! What images consist of, for programs: `/api/v1/images`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::Shared;
+use super::builds::{ManifestView, NO_STORE, manifests};
+use super::error::ApiError;
+use crate::assemble::{Asked, Composition};
+use crate::image::ImageName;
+
+/// An image as JSON.
+#[derive(Serialize)]
+pub(super) struct ImageView {
+    image: String,
+    platform: String,
+    source: String,
+    manifests: Vec<ManifestView>,
+    pub(super) packages: Vec<PackageView>,
+    /// Bytes of all store paths together.
+    pub(super) nar_size: u64,
+    /// Bytes of all blobs of layers together.
+    pub(super) size: u64,
+    pub(super) layers: Vec<LayerView>,
+}
+
+/// A package as JSON.
+#[derive(Serialize)]
+pub(super) struct PackageView {
+    pub(super) attribute: String,
+    pub(super) name: String,
+    pub(super) version: String,
+    store_path: String,
+}
+
+/// A layer as JSON.
+#[derive(Serialize)]
+pub(super) struct LayerView {
+    digest: String,
+    pub(super) size: u64,
+    uncompressed_size: u64,
+    pub(super) store_paths: Vec<PathView>,
+    pub(super) shared_with: Vec<String>,
+}
+
+/// A store path as JSON.
+#[derive(Serialize)]
+pub(super) struct PathView {
+    path: String,
+    #[serde(skip)]
+    pub(super) name: String,
+    pub(super) nar_size: u64,
+}
+
+/// An image that was made.
+pub(super) async fn show(
+    State(shared): State<Arc<Shared>>,
+    Path(path): Path<String>,
+) -> Result<Response, ApiError> {
+    let view = find(&shared, &shared.asked(&path)?).await?;
+    Ok(([NO_STORE], Json(view)).into_response())
+}
+
+pub(super) async fn find(shared: &Shared, asked: &Asked) -> Result<ImageView, ApiError> {
+    let composition = shared.registry.assembler.composition(asked).await?;
+    let composition = composition.ok_or(ApiError::NotMade)?;
+    Ok(ImageView::new(asked, &composition))
+}
+
+impl ImageView {
+    fn new(asked: &Asked, composition: &Composition) -> Self {
+        let sizes: HashMap<&str, u64> = composition
+            .closure
+            .nodes()
+            .iter()
+            .map(|node| (node.path.as_str(), node.nar_size))
+            .collect();
+        let packages = composition.packages.iter().map(|record| PackageView {
+            attribute: record.package.attribute.clone(),
+            name: record.package.name.clone(),
+            version: record.package.version.clone().unwrap_or_default(),
+            store_path: record.package.path.as_str().to_owned(),
+        });
+        let layers = composition.layers.iter().map(|layer| LayerView {
+            digest: layer.blob.digest.to_string(),
+            size: layer.blob.size,
+            uncompressed_size: layer.uncompressed_size,
+            store_paths: layer
+                .paths
+                .iter()
+                .map(|path| PathView {
+                    path: path.as_str().to_owned(),
+                    name: path.name().to_owned(),
+                    nar_size: sizes.get(path.as_str()).copied().unwrap_or_default(),
+                })
+                .collect(),
+            shared_with: layer
+                .shared_with
+                .iter()
+                .map(ImageName::as_str)
+                .map(str::to_owned)
+                .collect(),
+        });
+        Self {
+            image: asked.name.as_str().to_owned(),
+            platform: asked.spec.platform().to_string(),
+            source: composition.source.clone(),
+            manifests: manifests(&composition.image),
+            packages: packages.collect(),
+            nar_size: composition.closure.total_nar_size(),
+            size: composition.layers.iter().map(|layer| layer.blob.size).sum(),
+            layers: layers.collect(),
+        }
+    }
+}

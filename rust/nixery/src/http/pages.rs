@@ -1,0 +1,213 @@
+//! Builds and images, for people: `/builds`.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+
+use super::Shared;
+use super::asked::page_of;
+use super::builds::{BuildView, ErrorView};
+use super::error::ApiError;
+use super::images::{ImageView, LayerView, find};
+use super::layout::{bytes, error_page, escape, page};
+use super::web::address_of_clients;
+
+/// Names of store paths that are shown of a layer.
+const NAMES: usize = 8;
+
+const HEADER: &str =
+    "<header><a href=\"/\">Nixery</a> <nav><a href=\"/builds\">Builds</a></nav></header>\n";
+
+/// The builds that run and the last ones that ended.
+pub(super) async fn builds(State(shared): State<Arc<Shared>>) -> Response {
+    if let Err(error) = shared.shows_builds() {
+        return error_page(&error);
+    }
+    let mut rows = String::new();
+    for build in shared.registry.assembler.builds() {
+        let view = BuildView::new(&build);
+        let path = page_of(&build.asked().name, &build.asked().tag);
+        let _ = writeln!(
+            rows,
+            "<tr><td><a href=\"{path}\">{image}:{tag}</a></td><td>{platform}</td><td class=\"{state}\">{state}</td>\
+             <td>{seconds:.1} s</td><td><time>{begun}</time></td></tr>",
+            image = escape(&view.image),
+            tag = escape(&view.tag),
+            platform = view.platform,
+            state = view.state,
+            seconds = view.seconds,
+            begun = escape(&view.begun),
+        );
+    }
+    let table = if rows.is_empty() {
+        "<p>None since the server was started.</p>".to_owned()
+    } else {
+        format!(
+            "<table>\n<thead><tr><th>image</th><th>platform</th><th>state</th><th>time</th><th>begun</th></tr></thead>\n\
+             <tbody>\n{rows}</tbody>\n</table>"
+        )
+    };
+    let body = format!("{HEADER}<main>\n<h1>Builds</h1>\n{table}\n</main>\n");
+    page("Builds – Nixery", &body, None)
+}
+
+/// One build, as it goes on or as it ended; and what the image consists of.
+pub(super) async fn build(
+    State(shared): State<Arc<Shared>>,
+    Path(path): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    match one(&shared, &path, &headers).await {
+        Ok(response) => response,
+        Err(error) => error_page(&error),
+    }
+}
+
+async fn one(shared: &Shared, path: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
+    let asked = shared.asked(path)?;
+    let build = shared.registry.assembler.progress(&asked);
+    let view = build.as_ref().map(|build| BuildView::new(build));
+    let is_running = view.as_ref().is_some_and(|view| !matches!(view.state, "made" | "failed"));
+    let has_failed = view.as_ref().is_some_and(|view| view.state == "failed");
+    let image = if is_running || has_failed {
+        None
+    } else {
+        match find(shared, &asked).await {
+            Ok(image) => Some(image),
+            Err(ApiError::NotMade) => None,
+            Err(error) => return Err(error),
+        }
+    };
+    let name = escape(asked.name.as_str());
+    let mut body = format!("{HEADER}<main>\n<h1>{name}:{}</h1>\n", escape(asked.tag.as_str()));
+    let pull = format!(
+        "<pre>docker pull {}/{name}:{}</pre>\n",
+        escape(&address_of_clients(headers).host),
+        escape(asked.tag.as_str())
+    );
+    match (&view, &image) {
+        (None, None) => {
+            body.push_str(
+                "<p>This image has not been made since the server was started. It is made \
+                 when it is pulled:</p>\n",
+            );
+            body.push_str(&pull);
+        }
+        (None, Some(_)) => {
+            body.push_str(
+                "<p class=\"made\">This image is there: it was made before the server was \
+                 started.</p>\n",
+            );
+            body.push_str(&pull);
+        }
+        (Some(view), _) => {
+            body.push_str(&state(view));
+            if view.state == "made" {
+                body.push_str(&pull);
+            }
+        }
+    }
+    if let Some(build) = &build {
+        let (lines, _) = build.log(0);
+        if !lines.is_empty() || (is_running && shared.registry.shows_builds) {
+            let log = lines.iter().fold(String::new(), |log, line| log + &escape(line) + "\n");
+            let _ = writeln!(
+                body,
+                "<h2>Nix's log</h2>\n<pre id=\"log\" tabindex=\"0\" role=\"log\" aria-label=\"Nix's log\">{log}</pre>"
+            );
+        }
+    }
+    if let Some(image) = &image {
+        body.push_str(&contents(image));
+    }
+    if is_running {
+        body.push_str("<noscript><p>Reload this page to see how it goes on.</p></noscript>\n");
+    }
+    body.push_str("</main>\n");
+    let title = format!("{}:{} – Nixery", asked.name.as_str(), asked.tag.as_str());
+    Ok(page(&title, &body, is_running.then_some("build.js")))
+}
+
+/// What a build is doing, in words.
+fn state(view: &BuildView) -> String {
+    let packages = escape(&view.packages.join(", "));
+    let source = escape(&view.source);
+    let words = match view.state {
+        "looking" => "looking up what is known of its packages".to_owned(),
+        "waiting" => "waiting for other builds".to_owned(),
+        "nix" => "Nix is fetching or building".to_owned(),
+        "packing" => {
+            format!("packing: {} of {} layers are stored", view.layers_stored, view.layers)
+        }
+        "made" => "made".to_owned(),
+        _ => "failed".to_owned(),
+    };
+    let mut text = format!(
+        "<p id=\"state\" role=\"status\" class=\"{state}\"><strong>{words}</strong>, <span id=\"seconds\">{seconds:.1}</span> s</p>\n\
+         <p>{packages} for {platform}, from {source}</p>\n",
+        state = view.state,
+        seconds = view.seconds,
+        platform = view.platform,
+    );
+    if let Some(ErrorView { message, .. }) = &view.error {
+        let _ = writeln!(text, "<pre class=\"error\">{}</pre>", escape(message));
+    }
+    text
+}
+
+/// The packages and layers of an image, with a picture of their sizes.
+pub(super) fn contents(image: &ImageView) -> String {
+    let mut text = format!(
+        "<h2>Packages</h2>\n<p>{} in {} store paths: {} of files, {} in the registry.</p>\n<ul>\n",
+        image.packages.len(),
+        image.layers.iter().map(|layer| layer.store_paths.len()).sum::<usize>(),
+        bytes(image.nar_size),
+        bytes(image.size)
+    );
+    for package in &image.packages {
+        let _ = writeln!(
+            text,
+            "<li><code>{}</code> {}</li>",
+            escape(&package.attribute),
+            escape(&package.version)
+        );
+    }
+    let largest = image.layers.iter().map(|layer| layer.size).max().unwrap_or(1).max(1);
+    text.push_str("</ul>\n<h2>Layers</h2>\n<ol class=\"layers\">\n");
+    for layer in &image.layers {
+        text.push_str(&layer_item(layer, largest));
+    }
+    text.push_str("</ol>\n");
+    text
+}
+
+fn layer_item(layer: &LayerView, largest: u64) -> String {
+    let mut paths: Vec<_> = layer.store_paths.iter().collect();
+    paths.sort_by_key(|path| std::cmp::Reverse(path.nar_size));
+    let names: Vec<&str> = paths.iter().take(NAMES).map(|path| path.name.as_str()).collect();
+    let more = paths.len().saturating_sub(NAMES);
+    let names = match (names.is_empty(), more) {
+        (true, _) => "links to the packages".to_owned(),
+        (false, 0) => escape(&names.join(", ")),
+        (false, more) => format!("{} and {more} more", escape(&names.join(", "))),
+    };
+    let shared = if layer.shared_with.is_empty() {
+        String::new()
+    } else {
+        format!(" <small>also in {}</small>", escape(&layer.shared_with.join(", ")))
+    };
+    // Of the square root, so that small ones are seen beside large ones. In thousandths,
+    // of which there are few enough for any integer.
+    let width = (layer.size.saturating_mul(1_000_000) / largest).isqrt();
+    format!(
+        "<li><svg aria-hidden=\"true\" width=\"100%\" height=\"8\"><rect class=\"{class}\" width=\"{whole}.{tenth}%\" height=\"8\"/></svg>\
+         <strong>{size}</strong> {names}{shared}</li>\n",
+        class = if layer.shared_with.is_empty() { "own" } else { "shared" },
+        whole = width / 10,
+        tenth = width % 10,
+        size = bytes(layer.size),
+    )
+}
