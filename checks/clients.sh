@@ -43,7 +43,7 @@ trap 'exit 143' TERM
 need nix git jq curl certificates cc docker dockerd podman skopeo buildah containerd ctr runc python3 venv
 prepare_packages
 pin_packages
-if [[ -z ${NIXERY-} ]]; then build_server; else nixery=$NIXERY; fi
+build_server
 
 port=$(free_port 25080)
 registry=localhost:$port

@@ -135,9 +135,14 @@ need_store() {
   as_root install -d -m 755 -o "$EUID" /nix
 }
 
-# build_server: builds the server and sets $nixery to the program. Needs cc and jq.
+# build_server: builds the server and sets $nixery to the program: to $NIXERY if that is
+# set. Needs cc and jq.
 build_server() {
   local target
+  if [[ -n ${NIXERY-} ]]; then
+    nixery=$NIXERY
+    return
+  fi
   need_rust
   say "building the server"
   (cd "$repository" && cargo build --release --locked -p nixery >&2) || die "the server could not be built"

@@ -49,7 +49,7 @@ trap 'exit 143' TERM
 
 need git jq curl certificates docker dockerd runc
 prepare_packages
-if [[ -z ${NIXERY-} ]]; then build_server; else nixery=$NIXERY; fi
+build_server
 
 # The offline package set, and what the image has besides. The default set does without,
 # as that is downloaded and built by everybody.

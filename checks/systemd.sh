@@ -40,7 +40,7 @@ trap 'exit 143' TERM
 
 need jq curl certificates cc docker dockerd runc mmdebstrap
 prepare_packages
-if [[ -z ${NIXERY-} ]]; then build_server; else nixery=$NIXERY; fi
+build_server
 
 # shellcheck source=/dev/null
 release=$(. /etc/os-release && echo "${VERSION_CODENAME-}")

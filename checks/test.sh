@@ -158,6 +158,14 @@ if wants rust || wants packages; then
   prepare_packages
   export NIXERY_TEST_PACKAGES=$packages
 fi
+if [[ -z ${NIXERY-} ]] && { wants clients || wants systemd || wants own-image; }; then
+  # Not optimised, as the suite rust has it: compiling it takes longer than it saves.
+  need_rust
+  target=$(cd "$repository" && cargo build --workspace --locked >&2 \
+    && cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory) \
+    || die "the server could not be built"
+  export NIXERY=$target/debug/nixery
+fi
 PATH=$repository/nix/prepare-image:$PATH
 summary+=("$(printf '%-40s%5d s' 'getting ready' "$((SECONDS - began))")")
 

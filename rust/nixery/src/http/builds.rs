@@ -106,7 +106,7 @@ impl BuildView {
             packages: asked.spec.packages().map(str::to_owned).collect(),
             source: progress.source().shown(),
             state: name,
-            begun: Timestamp::try_from(progress.begun()).unwrap_or_default().to_string(),
+            begun: begun(progress),
             seconds: (state.elapsed.as_secs_f64() * 10.0).round() / 10.0,
             layers: state.layers,
             layers_stored: state.layers_stored,
@@ -114,6 +114,12 @@ impl BuildView {
             error,
         }
     }
+}
+
+/// To the second.
+fn begun(progress: &Progress) -> String {
+    let time = Timestamp::try_from(progress.begun()).unwrap_or_default();
+    Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
 }
 
 fn step(step: Step) -> &'static str {

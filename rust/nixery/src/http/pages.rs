@@ -46,8 +46,8 @@ pub(super) async fn builds(State(shared): State<Arc<Shared>>) -> Response {
         "<p>None since the server was started.</p>".to_owned()
     } else {
         format!(
-            "<table>\n<thead><tr><th>image</th><th>platform</th><th>state</th><th>time</th><th>begun</th></tr></thead>\n\
-             <tbody>\n{rows}</tbody>\n</table>"
+            "<div class=\"wide\"><table>\n<thead><tr><th>image</th><th>platform</th><th>state</th><th>time</th><th>begun</th></tr></thead>\n\
+             <tbody>\n{rows}</tbody>\n</table></div>"
         )
     };
     let body = format!("{HEADER}<main>\n<h1>Builds</h1>\n{table}\n</main>\n");
@@ -110,6 +110,9 @@ async fn one(shared: &Shared, path: &str, headers: &HeaderMap) -> Result<Respons
             }
         }
     }
+    if let Some(image) = &image {
+        body.push_str(&contents(image));
+    }
     if let Some(build) = &build {
         let (lines, _) = build.log(0);
         if !lines.is_empty() || (is_running && shared.registry.shows_builds) {
@@ -119,9 +122,6 @@ async fn one(shared: &Shared, path: &str, headers: &HeaderMap) -> Result<Respons
                 "<h2>Nix's log</h2>\n<pre id=\"log\" tabindex=\"0\" role=\"log\" aria-label=\"Nix's log\">{log}</pre>"
             );
         }
-    }
-    if let Some(image) = &image {
-        body.push_str(&contents(image));
     }
     if is_running {
         body.push_str("<noscript><p>Reload this page to see how it goes on.</p></noscript>\n");
