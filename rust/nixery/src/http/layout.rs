@@ -60,6 +60,7 @@ pub(super) async fn asset(
     let (media_type, content) = match name.as_str() {
         "nixery.css" => ("text/css; charset=utf-8", include_str!("assets/nixery.css")),
         "build.js" => ("text/javascript; charset=utf-8", include_str!("assets/build.js")),
+        "composer.js" => ("text/javascript; charset=utf-8", include_str!("assets/composer.js")),
         "icon.svg" => ("image/svg+xml", include_str!("assets/icon.svg")),
         _ => return Err(StatusCode::NOT_FOUND),
     };

@@ -81,6 +81,20 @@ pub(super) async fn index(State(shared): State<Arc<Shared>>, headers: HeaderMap)
 <p>This registry has no images. The name of an image lists <a href="https://nixos.org">Nix</a>
 packages, and the registry makes it of those, with all they need:</p>
 <pre>docker run --rm -ti {host}/shell/git/jq bash</pre>
+<form id="composer" data-host="{host}" hidden>
+<div><label for="packages">Packages</label>
+<input type="text" id="packages" name="packages" value="git jq" autocomplete="off" spellcheck="false"
+ autocapitalize="none" aria-describedby="problem"></div>
+<div><input type="checkbox" id="shell" name="shell" checked>
+<label class="beside" for="shell">with a shell, and the programs that one expects there</label></div>
+<div><label for="platform">Platform</label>
+<select id="platform" name="platform"><option value="">{platform}, as nothing is said</option>
+<option value="amd64">amd64</option><option value="arm64">arm64</option></select></div>
+<pre id="command" role="status" aria-label="Command"></pre>
+<p id="problem" role="status"></p>
+<div><button name="copy" type="button">Copy the command</button>
+<button name="make" type="submit">Make it now, and watch</button></div>
+</form>
 <ul>
 <li>Each part of the name, between slashes, is a package. Sets of packages are written with a dot:
 <code>python3packages.requests</code>.</li>
@@ -93,5 +107,5 @@ packages, and the registry makes it of those, with all they need:</p>
 </main>
 "#
     );
-    page("Nixery", &body, None)
+    page("Nixery", &body, Some("composer.js"))
 }

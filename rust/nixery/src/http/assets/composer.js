@@ -1,0 +1,76 @@
+// Composes the name of an image on the front page. What was chosen is in the address's
+// fragment, so that it can be kept and passed on.
+
+const form = document.getElementById("composer");
+const command = document.getElementById("command");
+const problem = document.getElementById("problem");
+const { packages, shell, platform } = form.elements;
+const host = form.dataset.host;
+
+// The components that a name may have (the book: reference, HTTP API).
+const component = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
+
+function compose() {
+  const names = packages.value.toLowerCase().split(/[\s,/]+/).filter(Boolean);
+  const wrong = names.find((name) => !component.test(name));
+  const parts = [];
+  if (platform.value) parts.push(platform.value);
+  if (shell.checked) parts.push("shell");
+  parts.push(...names);
+  return { name: parts.join("/"), wrong, isEmpty: !names.length && !shell.checked };
+}
+
+function show() {
+  const { name, wrong, isEmpty } = compose();
+  problem.textContent = wrong ? `${wrong} can't be a part of a name` : "";
+  packages.setAttribute("aria-invalid", wrong ? "true" : "false");
+  const isGood = !wrong && !isEmpty;
+  command.textContent = isGood
+    ? `docker run --rm -ti ${host}/${name}${shell.checked ? " bash" : ""}`
+    : "";
+  form.elements.make.disabled = !isGood;
+  form.elements.copy.disabled = !isGood;
+}
+
+function remember() {
+  const chosen = new URLSearchParams({ packages: packages.value });
+  if (!shell.checked) chosen.set("shell", "no");
+  if (platform.value) chosen.set("platform", platform.value);
+  history.replaceState(null, "", `#${chosen}`);
+}
+
+function recall() {
+  const chosen = new URLSearchParams(location.hash.slice(1));
+  if (chosen.has("packages")) packages.value = chosen.get("packages");
+  shell.checked = chosen.get("shell") !== "no";
+  const wanted = chosen.get("platform") ?? "";
+  platform.value = [...platform.options].some((option) => option.value === wanted) ? wanted : "";
+}
+
+form.addEventListener("input", () => {
+  remember();
+  show();
+});
+form.elements.copy.addEventListener("click", async () => {
+  await navigator.clipboard.writeText(command.textContent);
+  problem.textContent = "copied";
+});
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const path = `${compose().name}/latest`;
+  problem.textContent = "asking for it …";
+  const answer = await fetch(`/api/v1/builds/${path}`, { method: "POST" });
+  if (answer.ok) {
+    location.href = `/builds/${path}`;
+  } else {
+    problem.textContent = (await answer.json()).errors[0].message;
+  }
+});
+window.addEventListener("hashchange", () => {
+  recall();
+  show();
+});
+
+form.hidden = false;
+recall();
+show();
