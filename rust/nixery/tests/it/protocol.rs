@@ -175,7 +175,16 @@ const TABLE: &[Case] = &[
     // For people, and for load balancers.
     case("GET", "/", 200)
         .answers(&[("content-type", "text/html; charset=utf-8")])
-        .body("docker pull"),
+        .body("docker run"),
+    case("GET", "/builds", 200).answers(&[("cache-control", "no-store")]).body("<h1>Builds</h1>"),
+    case("GET", "/builds/nothing/latest", 200).body("has not been made"),
+    case("GET", "/builds/Nothing/latest", 400).body("lower"),
+    case("GET", "/api/v1/builds", 200).body("\"builds\":["),
+    case("GET", "/api/v1/builds/nothing/latest", 404).body("BUILD_UNKNOWN"),
+    case("GET", "/api/v1/images/nothing/latest", 404).body("MANIFEST_UNKNOWN"),
+    case("DELETE", "/api/v1/builds/nothing/latest", 405),
+    case("GET", "/assets/nixery.css", 200).answers(&[("content-type", "text/css; charset=utf-8")]),
+    case("GET", "/assets/..%2fmod.rs", 404),
     case("GET", "/healthz", 200),
     case("GET", "/readyz", 200),
     case("GET", "/nothing", 404),
