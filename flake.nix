@@ -47,6 +47,6 @@
         }
       );
 
-      formatter = forEach (linux ++ darwin) (pkgs: pkgs.nixfmt);
+      formatter = forEach (linux ++ darwin) (pkgs: pkgs.nixfmt-tree);
     };
 }

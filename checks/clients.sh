@@ -28,7 +28,7 @@ fi
 work=$(mktemp -d /tmp/nixery-clients.XXXXXX)
 server='' dockerd='' containerd='' emulator='' try=''
 
-# shellcheck disable=SC2317 # called by the trap
+# shellcheck disable=SC2317,SC2329 # called by the trap
 clean_up() {
   trap '' INT TERM HUP
   for process in $try $dockerd $containerd $server $emulator; do end "$process"; done

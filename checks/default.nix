@@ -61,7 +61,7 @@ in
   clippy = ours.nixery.unwrapped.overrideAttrs (before: {
     pname = "nixery-clippy";
     nativeBuildInputs = before.nativeBuildInputs ++ [ pkgs.clippy ];
-    buildPhase = "cargo clippy --workspace --all-targets --offline -- -D warnings";
+    buildPhase = "${lib.getExe pkgs.cargo} clippy --workspace --all-targets --offline -- -D warnings";
     doCheck = false;
     installPhase = "touch $out";
   });
@@ -70,13 +70,15 @@ in
     pname = "nixery-cargo-deny";
     src = source;
     nativeBuildInputs = before.nativeBuildInputs ++ [ pkgs.cargo-deny ];
-    buildPhase = "cargo deny --offline check bans licenses sources";
+    buildPhase = "${lib.getExe pkgs.cargo-deny} --offline check bans licenses sources";
     doCheck = false;
     installPhase = "touch $out";
   });
-  book-links = lint "book-links" [
-    pkgs.lychee
-  ] "lychee --offline --include-fragments ${ours.nixery-book}";
+  book-links = pkgs.testers.lycheeLinkCheck {
+    site = ours.nixery-book;
+    # Its <base href="/"> means the root of a web server.
+    extraConfig.exclude_path = [ ".*/404\\.html" ];
+  };
   rustfmt = lint "rustfmt" [
     pkgs.cargo
     pkgs.rustfmt

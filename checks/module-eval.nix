@@ -26,6 +26,11 @@ let
       type = types.listOf types.port;
       default = [ ];
     };
+    warnings = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+    };
+    nix.settings = anything { };
     nix.package = anything null;
     nix.enable = anything true;
     systemd.services = units;
@@ -96,7 +101,9 @@ let
     credentials-in-the-store = "must not be in the Nix store";
     bucket-without-a-name = "gcs.bucket must be set";
     key-without-an-account = "must be set together";
+    source-at-home = "is below /home";
     without-nix = "nix.enable must be true";
+    refused-by-the-daemon = "allowed-users doesn't have";
   };
 
   # Name of the case → messages.
@@ -115,6 +122,7 @@ let
       credentials-in-the-store = channel // {
         credentials.google = "${builtins.storeDir}/x-key.json";
       };
+      source-at-home.settings.source.path = "/home/me/packages";
       bucket-without-a-name.settings = channel.settings // {
         storage.backend = "gcs";
       };
@@ -124,6 +132,8 @@ let
     }
     // {
       without-nix = failed (evaluateWith { nix.enable = false; } channel);
+      refused-by-the-daemon =
+        (evaluateWith { nix.settings.allowed-users = [ "@wheel" ]; } channel).warnings;
     };
 
   cases = {

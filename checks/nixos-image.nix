@@ -33,6 +33,6 @@ pkgs.testers.runNixOSTest {
         assert "Could not find Nix packages" in refused, refused
 
     with subtest("it ends when it is told to"):
-        machine.succeed("timeout 20 docker stop --time 30 nixery")
+        machine.succeed("timeout 20 docker stop -t 30 nixery")
   '';
 }

@@ -31,7 +31,7 @@ fi
 # Short, as the paths of sockets may have 107 characters only.
 work=$(mktemp -d /tmp/nixery-image.XXXXXX)
 dockerd=''
-# shellcheck disable=SC2317 # called by the trap
+# shellcheck disable=SC2317,SC2329 # called by the trap
 clean_up() {
   trap '' INT TERM HUP
   if [[ -n $dockerd ]]; then
@@ -218,7 +218,7 @@ prints "the container has what programs expect" sane docker run --rm --network n
   -c "touch /tmp/owned; chown nixbld1:nixbld /tmp/owned; $sane"
 prints "it is the server that is run" "nixery " docker run --rm --network none nixery:plain --version
 
-# shellcheck disable=SC2317 # called by check
+# shellcheck disable=SC2317,SC2329 # called by check
 names_what_is_missing() {
   local status=0
   docker run --rm --network none nixery:plain 2>&1 || status=$?
@@ -245,14 +245,14 @@ refused "why a build failed, too" "this package never builds" docker pull "$regi
 processes='for file in /proc/[0-9]*/stat; do
     read -r line <"$file" && [[ $file != "/proc/$$/stat" ]] && echo "${line%%) *})"
   done 2>/dev/null; true'
-# shellcheck disable=SC2317 # called by check
+# shellcheck disable=SC2317,SC2329 # called by check
 nothing_else_runs() {
   sleep 1
   docker exec "$1" bash -c "$processes" | tee "$work/processes"
   [[ $(sed 's/.*(\(.*\))/\1/' "$work/processes" | sort | xargs) == ".nixery-wrapped catatonit" ]]
 }
 check "nothing is left of builds, no zombies either" nothing_else_runs least
-# shellcheck disable=SC2317 # called by check
+# shellcheck disable=SC2317,SC2329 # called by check
 is_content() { ! docker logs "$1" 2>&1 | grep -E ' (WARN|ERROR) |warning:'; }
 check "it warns of nothing" is_content least
 
@@ -264,7 +264,7 @@ before=$(digest shell/jq)
 of_the_directory=$(layers "$registry/shell/jq")
 prints "Git looks into the directory, though it is another user's" "\"$commit\"" \
   docker image inspect --format '{{json .Config.Labels}}' "$registry/shell/jq"
-# shellcheck disable=SC2317 # called by check
+# shellcheck disable=SC2317,SC2329 # called by check
 stops() {
   local began=$SECONDS
   docker stop --time 30 "$1" || return
@@ -284,7 +284,7 @@ result "$([[ -n $before && $after == "$before" ]] && echo 1 || echo 0)" "… the
 metric nixery_nix_runs_total >"$work/output"
 result "$([[ $(<"$work/output") == 0 ]] && echo 1 || echo 0)" "… without Nix"
 check "… and the store of that one can still build" digest shell/hello
-# shellcheck disable=SC2317 # called by check
+# shellcheck disable=SC2317,SC2329 # called by check
 hangs() {
   curl -s --noproxy '*' --max-time 60 "http://$registry/v2/hanging-build/manifests/latest" &
   wait_until 30 "$dockerd" bash -c "docker logs another 2>&1 | grep 'waiting for ever'"
@@ -307,7 +307,7 @@ check "… and makes other images of them" docker pull "$registry/shell/htop:mai
 # --- Hooks -------------------------------------------------------------------------------------
 
 port=$(free_port 25110)
-# shellcheck disable=SC2317 # called by check
+# shellcheck disable=SC2317,SC2329 # called by check
 serves_with_a_hook() {
   "${run_image[@]}" --detach --name hook --env OTHER_PORT="$port" --env NIXERY_PKGS_PATH=/packages nixery:hook || return
   wait_until 60 "$dockerd" server_is_ready "$port"

@@ -25,7 +25,7 @@ fi
 # Short, as the paths of sockets may have 107 characters only.
 work=$(mktemp -d /tmp/nixery-systemd.XXXXXX)
 dockerd='' machine=''
-# shellcheck disable=SC2317 # called by the trap
+# shellcheck disable=SC2317,SC2329 # called by the trap
 clean_up() {
   trap '' INT TERM HUP
   if [[ -n $machine ]]; then docker rm --force "$machine" >/dev/null 2>&1; fi
@@ -83,11 +83,11 @@ docker run --detach --name "$machine" --network host --cap-add SYS_ADMIN --cap-a
   systemd /lib/systemd/systemd >/dev/null || die "the container of systemd didn't start"
 
 inside() { timeout 120 docker exec "$machine" "$@"; }
-# shellcheck disable=SC2317 # called by wait_until
+# shellcheck disable=SC2317,SC2329 # called by wait_until
 is_up() { [[ $(inside systemctl is-system-running) =~ ^(running|degraded)$ ]]; }
 wait_until 60 "$dockerd" is_up || die "systemd isn't up after a minute: $(inside systemctl --failed 2>&1)"
 
-# shellcheck disable=SC2317 # called by the tests
+# shellcheck disable=SC2317,SC2329 # called by the tests
 property() { inside systemctl show --value --property "$1" "${2-nixery.service}"; }
 fetch() { curl -fsS --noproxy '*' --max-time 300 "http://localhost:$port$1"; }
 manifest() { fetch /v2/shell/jq/manifests/latest; }
@@ -145,7 +145,7 @@ prints "docker runs it" jq- docker run --rm --network none "localhost:$port/shel
 check "the builds were the daemon's" inside sh -c 'stat -c "%U %n" /nix/store/*-jq-* | grep ^root'
 
 # unprivileged: what the process may do.
-# shellcheck disable=SC2317 # called by check
+# shellcheck disable=SC2317,SC2329 # called by check
 is_confined() {
   local pid
   pid=$(property MainPID)
@@ -180,7 +180,7 @@ result "$([[ $first == "$second" && $(property MainPID) != "$before" ]] && echo 
 
 main=$(property MainPID)
 inside systemctl kill --kill-who=main --signal=STOP nixery.service
-# shellcheck disable=SC2317 # called by wait_until
+# shellcheck disable=SC2317,SC2329 # called by wait_until
 is_another() { [[ $(property MainPID) != "$main" && $(property ActiveState) == active ]]; }
 wait_until 60 "$dockerd" is_another
 check "the watchdog restarts a server that hangs" is_another
@@ -221,7 +221,7 @@ check "what was kept is served" manifest
 check "a directory elsewhere is used" inside sh -c 'ls /srv/nixery-cache | grep -q .'
 
 # restarts: three times, while four clients connect as fast as they can.
-# shellcheck disable=SC2317 # called by check
+# shellcheck disable=SC2317,SC2329 # called by check
 restarts() {
   local client clients=()
   rm -f "$work/stop"

@@ -59,7 +59,7 @@ done
 [[ -z ${PORT-} || $PORT =~ ^[1-9][0-9]*$ ]] || refuse "PORT is not the number of a port: $PORT"
 
 server='' dockerd='' emulator='' work='' client='' remove=()
-# shellcheck disable=SC2317 # called by the trap
+# shellcheck disable=SC2317,SC2329 # called by the trap
 clean_up() {
   trap '' INT TERM HUP
   if ((${#remove[@]})); then "${remove[@]}" >/dev/null 2>&1; fi

@@ -52,6 +52,19 @@ let
     ++ optional (set ? cache.path) set.cache.path
     ++ optional (set ? nix.roots) set.nix.roots;
 
+  # Where a package set can't be, as homes are hidden and temporary files are its own.
+  hidden =
+    let
+      place = (set.source or { }).path or "/";
+    in
+    lib.filter (directory: lib.hasPrefix "${directory}/" "${place}/") [
+      "/home"
+      "/root"
+      "/run/user"
+      "/tmp"
+      "/var/tmp"
+    ];
+
   strings =
     value:
     if lib.isAttrs value then
@@ -178,7 +191,10 @@ in
       type = types.nullOr (types.strMatching "/.*");
       default = null;
       example = "/run/secrets/nixery.env";
-      description = "File of variables, which go before `settings`; for what is secret.";
+      description = ''
+        File of variables, which go before `settings`; for what is secret. Not for the port
+        and the address, which the socket and the firewall have to know of too.
+      '';
     };
 
     credentials = {
@@ -267,10 +283,27 @@ in
         message = "services.nixery: credentials.signingKey and settings.gcs.signing_account must be set together";
       }
       {
+        assertion = hidden == [ ];
+        message = "services.nixery.settings.source.path is below ${lib.concatStrings hidden}, which the service can't see";
+      }
+      {
         assertion = config.nix.enable or true;
         message = "services.nixery needs Nix: nix.enable must be true";
       }
     ];
+
+    warnings =
+      let
+        allowed = config.nix.settings.allowed-users or [ "*" ];
+        trusted = config.nix.settings.trusted-users or [ ];
+        names = [
+          "*"
+          "nixery"
+          "@nixery"
+        ];
+      in
+      optional (!lib.any (name: lib.elem name names) (allowed ++ trusted))
+        "services.nixery: nix.settings.allowed-users doesn't have \"nixery\", so the Nix daemon will refuse it";
 
     networking.firewall.allowedTCPPorts = mkIf cfg.openFirewall [ (set.server.port or 8080) ];
 
@@ -288,6 +321,9 @@ in
       path = [ cfg.builderPackage ];
       inherit environment;
       startLimitIntervalSec = 0;
+      # A new configuration restarts it at once. Otherwise NixOS stops it first, and its
+      # socket too, and starts them when the rest is done: clients would be refused.
+      stopIfChanged = false;
       serviceConfig = service // {
         Type = "notify";
         ExecStart = "${getExe cfg.package} --config ${cfg.configFile}";

@@ -56,7 +56,9 @@ stdenvNoCC.mkDerivation {
 
   doInstallCheck = true;
   installCheckPhase = ''
+    runHook preInstallCheck
     $out/bin/nixery-prepare-image --version
+    runHook postInstallCheck
   '';
 
   meta = {
