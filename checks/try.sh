@@ -18,6 +18,7 @@
 #                      it can be reached, otherwise Debian's packages
 #   STORAGE_PATH       where images are kept: below ~/.local/state/nixery-try; with
 #                      --gcs, only in the emulator's memory
+#   WEB_DIR            web pages that are served too: the book, where mdbook is on PATH
 #   all other variables of the server
 #
 # On Debian, apt installs what is missing, as root or by sudo; on other systems
@@ -234,6 +235,9 @@ if [[ -n $image && -z ${PORT-} ]]; then
 fi
 work=$(mktemp -d "${TMPDIR:-/tmp}/nixery-try.XXXXXX")
 if ((gcs)); then start_gcs_emulator "$work/gcs"; fi
+if [[ -z ${WEB_DIR-} ]] && has mdbook && mdbook build --dest-dir "$work/book" "$repository/book" >"$work/mdbook" 2>&1; then
+  export WEB_DIR=$work/book
+fi
 configuration=$("$nixery" --check-config) || exit
 port=$(sed -n 's/^port = //p' <<<"$configuration")
 if server_is_ready "$port" >/dev/null 2>&1; then
@@ -256,6 +260,8 @@ Nixery serves on port $port. In another terminal, one of:
   docker run --rm -it localhost:$port/shell/git/jq bash
   podman run --rm -it --tls-verify=false localhost:$port/shell/git/jq bash
   skopeo copy --src-tls-verify=false docker://localhost:$port/shell/git/jq oci:image
+
+http://localhost:$port/ composes names, and shows builds as they go on.
 
 Ctrl-C ends it.
 
