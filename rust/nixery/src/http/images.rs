@@ -68,7 +68,11 @@ pub(super) async fn show(
 
 pub(super) async fn find(shared: &Shared, asked: &Asked) -> Result<ImageView, ApiError> {
     let composition = shared.registry.assembler.composition(asked).await?;
-    let composition = composition.ok_or(ApiError::NotMade)?;
+    let mut composition = composition.ok_or(ApiError::NotMade)?;
+    if !shared.registry.shows_builds {
+        // Which images others have made is told nowhere then.
+        composition.layers.iter_mut().for_each(|layer| layer.shared_with.clear());
+    }
     Ok(ImageView::new(asked, &composition))
 }
 

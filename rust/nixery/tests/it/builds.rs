@@ -185,6 +185,9 @@ fn an_image_is_warmed_without_waiting_for_it() {
 fn builds_and_logs_are_not_shown_where_they_are_private() {
     let server = Setup::new(fixtures()).variable("NIXERY_WEB_BUILDS", "false").start();
     server.manifest("one");
+    server.manifest("two");
+    let image = get(&server.address, "/api/v1/images/one/latest").json();
+    assert_eq!(image["layers"], image_without_sharing(&image), "what others made is not told");
     for path in ["/api/v1/builds", "/builds"] {
         assert_eq!(get(&server.address, path).status, 404, "{path}");
     }
