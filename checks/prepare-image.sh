@@ -278,6 +278,27 @@ refuses not_found "near names are looked for where the name was missing" '.error
 ask_for gitae
 refuses not_found "near names are sorted by distance" '.error.packages[0].near == ["gitea", "git"]'
 
+# The names of a set, for completing them. Nothing is made.
+names_request() {
+  jq -cn --argjson source "$1" --arg system "$system" --arg names_in "$2" \
+    '{ protocol: 1, $source, $system, $names_in }'
+}
+ask "$(names_request "$(path_source "$temporary/set")" "")"
+prepares "the names of a package set" '.revision == null and has("graph") == false
+  and (.names | . == sort and contains(["_7zz", "4th", "Case", "aborts", "hello", "python3Packages"]))'
+ask "$(names_request "$(path_source "$temporary/set")" python3packages)"
+prepares "the names of a set in it" '.names == ["_2to3", "pyYAML", "requests"]'
+ask "$(names_request "$(path_source "$temporary/set")" hello)"
+prepares "what a package has besides is not listed" '.names == []'
+ask "$(names_request "$(path_source "$temporary/set")" number)"
+prepares "what is no set has no names" '.names == []'
+ask "$(names_request "$(path_source "$temporary/set")" renamed)"
+refuses evaluation_failed "the names of what throws" '.error.message | test("has been renamed")'
+ask "$(names_request "$(path_source "$temporary/set")" python4packages)"
+refuses not_found "the names of no set" '.error.packages == [{ name: "python4packages", near: [] }]'
+ask "$(names_request "$(path_source "$temporary/nowhere")" "")"
+refuses source_not_found "the names of no source"
+
 mkdir -p "$temporary/many"
 echo '_: builtins.listToAttrs (map (n: { name = "package${toString (n * 7919)}Name"; value = n; }) (builtins.genList (n: n) 25000))' >"$temporary/many/default.nix"
 started=$(date +%s%N)

@@ -30,6 +30,24 @@ resolve_packages() {
   fi
 }
 
+# Prints the names of the set that the request asks for.
+list_names() {
+  local status=0
+  evaluate "$work/resolved" '[]' --argstr names_in "${request[names_in]}" || status=$?
+  if ((status)); then
+    cp "$work/log" "$work/names-log"
+    check_source
+    cp "$work/names-log" "$work/log"
+    fail_evaluation "$status" "" "the names of the package set cannot be evaluated"
+  fi
+  if ! jq -e '.listed | has("names")' "$work/resolved" >/dev/null; then
+    fail not_found "there is no set $(jq -r . <<<"${request[names_in]}")" \
+      "$(jq -cn --argjson name "${request[names_in]}" '{ packages: [{ $name, near: [] }] }')"
+  fi
+  jq -c --argjson protocol "$protocol" --argjson revision "$revision" \
+    '{ $protocol, $revision, names: .listed.names }' "$work/resolved"
+}
+
 # Sets $targets, what to realise, and $paths, the store paths that it makes; and
 # $incomplete if there is a package that cannot be had.
 read_resolved() {

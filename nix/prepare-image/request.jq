@@ -76,6 +76,14 @@ def options:
 def roots:
   need((.roots | plain) and (.roots | startswith("/")); "roots must be an absolute path, not \(.roots | shown)");
 
+# What an evaluation needs to know.
+def evaluated:
+  .config //= null
+  | .source |= source
+  | need(.system | like("[a-z0-9_]+-[a-z0-9_]+"); "system must be like \"x86_64-linux\", not \(.system | shown)")
+  | need(.config == null or (.config | type == "object"); "config must be an object")
+  | need(.config | tojson | utf8bytelength <= 100000; "config is too long");
+
 # Store paths instead of packages.
 def paths_request:
   only(["protocol", "paths", "options", "roots"]; " in a request for paths")
@@ -84,24 +92,30 @@ def paths_request:
   | options
   | roots;
 
+# The names of a set instead of packages. Nothing is realised, so there is nothing to root.
+def names_request:
+  only(["protocol", "source", "system", "names_in", "config", "options"]; " in a request for names")
+  | evaluated
+  | .names_in |= if . == "" then . else package end
+  | options;
+
 def packages_request:
   only(["protocol", "source", "system", "packages", "config", "options", "roots"]; "")
-  | .config //= null
-  | .source |= source
-  | need(.system | like("[a-z0-9_]+-[a-z0-9_]+"); "system must be like \"x86_64-linux\", not \(.system | shown)")
+  | evaluated
   | need(.packages | type == "array"; "packages must be a list")
   | .packages |= map(package)
   # They are one argument of a program, which Linux limits to 128 KiB.
   | need(.packages | tojson | length <= 100000; "there are too many packages")
-  | need(.config == null or (.config | type == "object"); "config must be an object")
-  | need(.config | tojson | utf8bytelength <= 100000; "config is too long")
   | options
   | roots;
 
 def request:
   need(type == "object"; "the request must be a JSON object")
   | need(.protocol == 1; "protocol must be 1, not \(.protocol | shown)")
-  | if has("paths") then paths_request else packages_request end;
+  | if has("paths") then paths_request
+    elif has("names_in") then names_request
+    else packages_request
+    end;
 
 # What load.nix fetches; for git that takes asking first.
 def fetched:
@@ -112,8 +126,10 @@ def fetched:
 
 def lines:
   if has("paths") then { paths: (.paths | join(" ")), roots }
-  else { source: (.source | fetched | tojson), system, packages: (.packages | tojson), config: (.config | tojson), roots }
-  + .source
+  else
+    { source: (.source | fetched | tojson), system, config: (.config | tojson) }
+    + (if has("names_in") then { names_in: (.names_in | tojson) } else { packages: (.packages | tojson), roots } end)
+    + .source
   end
   + (.options | with_entries(.key |= "option " + .))
   | to_entries[] | select(.value != null) | "\(.key)=\(.value)";

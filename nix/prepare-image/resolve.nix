@@ -9,12 +9,14 @@
 #                  the attribute path of the set it was looked for in
 #   not_a_package  with `reason`
 #   refused        evaluation threw; evaluate it with `catch = false` to hear why
-# `names` has the attribute names of every set in which something was missing.
+# `names` has the attribute names of every set in which something was missing, and
+# `listed` those of the set that `names_in` leads to, or what of that is missing.
 {
   source,
   system,
   packages,
   config ? "null",
+  names_in ? "null",
   catch ? true,
 }:
 let
@@ -277,10 +279,33 @@ let
       values = foldl' (values: key: values.${key}) set path;
     in
     if isAttrs values then attrNames values else [ ];
+
+  # What a package has besides is not worth a list.
+  list =
+    name:
+    let
+      found = lookUp name;
+    in
+    if name == null then
+      null
+    else if name == "" then
+      { names = attrNames set; }
+    else if found ? missing then
+      {
+        component = found.missing;
+        parent = concatStringsSep "." found.path;
+      }
+    else
+      {
+        names = if isDerivation found.value then [ ] else namesAt found.path;
+      };
+
+  listed = list (fromJSON names_in);
 in
 # The set is forced even when nothing is asked of it: so its own faults show.
 builtins.seq set {
   packages = answers;
+  inherit listed;
   names = listToAttrs (
     map (answer: {
       name = answer.parent;

@@ -66,7 +66,7 @@ pub fn describe() {
     for result in ["ok", "error"] {
         counter!(SOURCE_REQUESTS, "result" => result).absolute(0);
         counter!(GC_RUNS, "result" => result).absolute(0);
-        for purpose in ["packages", "paths"] {
+        for purpose in ["packages", "paths", "names"] {
             counter!(NIX_RUNS, "purpose" => purpose, "result" => result).absolute(0);
         }
     }

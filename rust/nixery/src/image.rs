@@ -97,6 +97,17 @@ impl ImageName {
     }
 }
 
+/// How an attribute is written as a component of an image's name; `None` where that can't
+/// be. It is looked up by this name: names of images have no upper case, and `_` before a
+/// digit is left out.
+pub fn component_of(attribute: &str) -> Option<String> {
+    let rest =
+        attribute.strip_prefix('_').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let component = rest.unwrap_or(attribute).to_ascii_lowercase();
+    // A dot leads into a set.
+    (is_component(component.as_bytes()) && !component.contains('.')).then_some(component)
+}
+
 impl FromStr for ImageName {
     type Err = InvalidName;
 
@@ -165,6 +176,22 @@ mod tests {
 
     fn packages(name: &str) -> Vec<String> {
         spec(name).packages().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn attributes_are_written_as_they_are_looked_up() {
+        for (attribute, component) in [
+            ("git", Some("git")),
+            ("python3Packages", Some("python3packages")),
+            ("_7zz", Some("7zz")),
+            ("gtk+", None),
+            ("_private", None),
+            ("a.b", None),
+            ("trailing_", None),
+            ("", None),
+        ] {
+            assert_eq!(component_of(attribute).as_deref(), component, "{attribute}");
+        }
     }
 
     #[test]

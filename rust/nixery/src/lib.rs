@@ -8,6 +8,7 @@
 pub mod archive;
 pub mod assemble;
 pub mod cache;
+pub mod catalogue;
 pub mod concurrent;
 pub mod config;
 pub mod counters;

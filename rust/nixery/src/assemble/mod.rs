@@ -72,7 +72,7 @@ pub struct Parts {
     /// Knows what sources are at.
     pub pins: Pins,
     /// Calls Nix.
-    pub builder: Builder,
+    pub builder: Arc<Builder>,
     /// Makes layers.
     pub packer: Packer,
     /// How popular packages are.
@@ -132,7 +132,7 @@ struct Inner {
     directory: Arc<Directory>,
     records: Records,
     pins: Pins,
-    builder: Builder,
+    builder: Arc<Builder>,
     packer: Packer,
     popularity: RwLock<Arc<PopularityTable>>,
     limits: Limits,

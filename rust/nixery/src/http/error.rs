@@ -54,6 +54,13 @@ pub(super) enum ApiError {
     Build { failure: Failure, page: String },
     #[error("the path has to end with a tag, such as git/latest")]
     NoTag,
+    #[error("the query can't be read: {0}")]
+    Query(String),
+    #[error(
+        "{0:?} is no beginning of a package's name: expected at most 255 letters and digits, with \
+         '.', '_' or '-' between them"
+    )]
+    Prefix(String),
     #[error("no build of this image is remembered: none was begun since the server was started")]
     NoBuild,
     #[error("builds are not shown on this server")]
@@ -75,7 +82,9 @@ impl ApiError {
     /// Status, and the code in the body.
     pub(super) fn classify(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::Name(_) | Self::MalformedPath => (StatusCode::BAD_REQUEST, "NAME_INVALID"),
+            Self::Name(_) | Self::MalformedPath | Self::Query(_) | Self::Prefix(_) => {
+                (StatusCode::BAD_REQUEST, "NAME_INVALID")
+            }
             Self::Tag(_) | Self::NoTag => (StatusCode::BAD_REQUEST, "TAG_INVALID"),
             Self::Digest(_) => (StatusCode::BAD_REQUEST, "DIGEST_INVALID"),
             Self::UnknownTag(_) | Self::ManifestUnknown(_) | Self::NotMade => {

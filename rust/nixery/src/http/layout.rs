@@ -61,6 +61,7 @@ pub(super) async fn asset(
         "nixery.css" => ("text/css; charset=utf-8", include_str!("assets/nixery.css")),
         "build.js" => ("text/javascript; charset=utf-8", include_str!("assets/build.js")),
         "composer.js" => ("text/javascript; charset=utf-8", include_str!("assets/composer.js")),
+        "completion.js" => ("text/javascript; charset=utf-8", include_str!("assets/completion.js")),
         "icon.svg" => ("image/svg+xml", include_str!("assets/icon.svg")),
         _ => return Err(StatusCode::NOT_FOUND),
     };

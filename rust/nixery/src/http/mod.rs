@@ -6,11 +6,13 @@ mod asked;
 mod blobs;
 mod body;
 mod builds;
+mod contents;
 mod error;
 mod images;
 mod layout;
 mod listing;
 mod manifests;
+mod packages;
 mod pages;
 mod range;
 mod route;
@@ -32,9 +34,10 @@ use metrics::Histogram;
 use tower_http::services::ServeDir;
 
 use crate::assemble::Assembler;
+use crate::catalogue::Catalogue;
 use crate::counters::request_seconds;
 use crate::platform::Platform;
-use crate::source::{Source, TagRules};
+use crate::source::{LATEST, Source, SourceAt, TagRules};
 use crate::storage::Storage;
 use body::Buffers;
 use error::ApiError;
@@ -51,6 +54,8 @@ const API_VERSION: (HeaderName, HeaderValue) = (
 pub struct Registry {
     /// Makes and knows images.
     pub assembler: Assembler,
+    /// Knows the names of packages.
+    pub catalogue: Catalogue,
     /// Has the blobs.
     pub storage: Arc<dyn Storage>,
     /// Where packages come from.
@@ -72,6 +77,14 @@ struct Shared {
     buffers: Buffers,
     durations: Durations,
     files: Option<ServeDir>,
+}
+
+impl Registry {
+    /// The package set of the tag `latest`.
+    fn newest(&self) -> Option<SourceAt> {
+        // That there is this tag was checked when the server was started.
+        self.source.at(&LATEST.parse().ok()?, &self.tag_rules).ok()
+    }
 }
 
 /// How long it takes until an answer begins, by route.
@@ -118,6 +131,7 @@ pub fn router(registry: Registry) -> Router {
         .route("/api/v1/builds", get(builds::list))
         .route("/api/v1/builds/{*image}", get(builds::show).post(builds::start))
         .route("/api/v1/images/{*image}", get(images::show))
+        .route("/api/v1/packages", get(packages::complete))
         .route("/healthz", get(web::health))
         .route("/readyz", get(web::readiness))
         .route("/metrics", get(web::metrics))

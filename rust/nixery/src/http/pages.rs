@@ -10,13 +10,11 @@ use axum::response::Response;
 use super::Shared;
 use super::asked::page_of;
 use super::builds::{BuildView, ErrorView};
+use super::contents::contents;
 use super::error::ApiError;
-use super::images::{ImageView, LayerView, find};
-use super::layout::{bytes, error_page, escape, page};
+use super::images::find;
+use super::layout::{error_page, escape, page};
 use super::web::address_of_clients;
-
-/// Names of store paths that are shown of a layer.
-const NAMES: usize = 8;
 
 const HEADER: &str =
     "<header><a href=\"/\">Nixery</a> <nav><a href=\"/builds\">Builds</a></nav></header>\n";
@@ -156,58 +154,4 @@ fn state(view: &BuildView) -> String {
         let _ = writeln!(text, "<pre class=\"error\">{}</pre>", escape(message));
     }
     text
-}
-
-/// The packages and layers of an image, with a picture of their sizes.
-pub(super) fn contents(image: &ImageView) -> String {
-    let mut text = format!(
-        "<h2>Packages</h2>\n<p>{} in {} store paths: {} of files, {} in the registry.</p>\n<ul>\n",
-        image.packages.len(),
-        image.layers.iter().map(|layer| layer.store_paths.len()).sum::<usize>(),
-        bytes(image.nar_size),
-        bytes(image.size)
-    );
-    for package in &image.packages {
-        let _ = writeln!(
-            text,
-            "<li><code>{}</code> {}</li>",
-            escape(&package.attribute),
-            escape(&package.version)
-        );
-    }
-    let largest = image.layers.iter().map(|layer| layer.size).max().unwrap_or(1).max(1);
-    text.push_str("</ul>\n<h2>Layers</h2>\n<ol class=\"layers\">\n");
-    for layer in &image.layers {
-        text.push_str(&layer_item(layer, largest));
-    }
-    text.push_str("</ol>\n");
-    text
-}
-
-fn layer_item(layer: &LayerView, largest: u64) -> String {
-    let mut paths: Vec<_> = layer.store_paths.iter().collect();
-    paths.sort_by_key(|path| std::cmp::Reverse(path.nar_size));
-    let names: Vec<&str> = paths.iter().take(NAMES).map(|path| path.name.as_str()).collect();
-    let more = paths.len().saturating_sub(NAMES);
-    let names = match (names.is_empty(), more) {
-        (true, _) => "links to the packages".to_owned(),
-        (false, 0) => escape(&names.join(", ")),
-        (false, more) => format!("{} and {more} more", escape(&names.join(", "))),
-    };
-    let shared = if layer.shared_with.is_empty() {
-        String::new()
-    } else {
-        format!(" <small>also in {}</small>", escape(&layer.shared_with.join(", ")))
-    };
-    // Of the square root, so that small ones are seen beside large ones. In thousandths,
-    // of which there are few enough for any integer.
-    let width = (layer.size.saturating_mul(1_000_000) / largest).isqrt();
-    format!(
-        "<li><svg aria-hidden=\"true\" width=\"100%\" height=\"8\"><rect class=\"{class}\" width=\"{whole}.{tenth}%\" height=\"8\"/></svg>\
-         <strong>{size}</strong> {names}{shared}</li>\n",
-        class = if layer.shared_with.is_empty() { "own" } else { "shared" },
-        whole = width / 10,
-        tenth = width % 10,
-        size = bytes(layer.size),
-    )
 }

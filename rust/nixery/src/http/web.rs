@@ -69,6 +69,12 @@ pub(super) async fn index(State(shared): State<Arc<Shared>>, headers: HeaderMap)
     let (host, source) =
         (escape(&address_of_clients(&headers).host), escape(&shared.registry.source.describe()));
     let platform = shared.registry.default_platform;
+    let revision = match shared.registry.newest() {
+        Some(source) => shared.registry.catalogue.revision(&source).await,
+        None => None,
+    };
+    let revision =
+        revision.map_or_else(String::new, |commit| format!(", at commit <code>{commit}</code>"));
     let directory = shared.registry.web_directory.as_ref();
     let book = match directory.map(|directory| directory.join("index.html").is_file()) {
         Some(true) => r#"<a href="/index.html">Documentation</a>"#,
@@ -82,9 +88,12 @@ pub(super) async fn index(State(shared): State<Arc<Shared>>, headers: HeaderMap)
 packages, and the registry makes it of those, with all they need:</p>
 <pre>docker run --rm -ti {host}/shell/git/jq bash</pre>
 <form id="composer" data-host="{host}" hidden>
-<div><label for="packages">Packages</label>
+<div class="combobox"><label for="packages">Packages</label>
 <input type="text" id="packages" name="packages" value="git jq" autocomplete="off" spellcheck="false"
- autocapitalize="none" aria-describedby="problem"></div>
+ autocapitalize="none" role="combobox" aria-autocomplete="list" aria-expanded="false"
+ aria-controls="suggestions" aria-describedby="problem">
+<ul id="suggestions" role="listbox" aria-label="Names of packages" hidden></ul>
+<small id="hint" role="status"></small></div>
 <div><input type="checkbox" id="shell" name="shell" checked>
 <label class="beside" for="shell">with a shell, and the programs that one expects there</label></div>
 <div><label for="platform">Platform</label>
@@ -95,6 +104,8 @@ packages, and the registry makes it of those, with all they need:</p>
 <div><button name="copy" type="button">Copy the command</button>
 <button name="make" type="submit">Make it now, and watch</button></div>
 </form>
+<div id="layers"></div>
+<h2>Names of images</h2>
 <ul>
 <li>Each part of the name, between slashes, is a package. Sets of packages are written with a dot:
 <code>python3packages.requests</code>.</li>
@@ -103,7 +114,7 @@ packages, and the registry makes it of those, with all they need:</p>
 {platform}.</li>
 <li>An upper-case letter in a package's name is written in lower case.</li>
 </ul>
-<p>Packages come from: {source}.</p>
+<p>Packages come from: {source}{revision}.</p>
 </main>
 "#
     );

@@ -7,8 +7,10 @@ mod protocol;
 mod roots;
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +24,7 @@ use crate::layers::Closure;
 use crate::process::{self, Output, ProcessError};
 use crate::source::{SourceAt, without_credentials};
 use crate::store_path::StorePath;
-use protocol::{Problem, Reply, Request, Success, Wanted};
+use protocol::{Names, Problem, Reply, Request, Success, Wanted};
 
 /// The builder's name on PATH.
 const PROGRAM: &str = "nixery-prepare-image";
@@ -194,23 +196,52 @@ impl Builder {
         purpose: &'static str,
         log: impl Fn(&str),
     ) -> Result<Prepared, NixError> {
-        let begin = Instant::now();
-        let result = self.call(image, wanted, log).await;
-        counters::nix_ran(purpose, result.is_ok(), begin.elapsed());
-        result
-    }
-
-    async fn call(
-        &self,
-        image: &str,
-        wanted: Wanted<'_>,
-        log: impl Fn(&str),
-    ) -> Result<Prepared, NixError> {
         if self.shutdown.is_cancelled() {
             return Err(NixError::ShuttingDown);
         }
         let roots = self.roots.create().map_err(NixError::Roots)?;
-        let request = Request { protocol: protocol::VERSION, wanted, roots: roots.path() };
+        let called = self.call(image, wanted, Some(roots.path()), purpose, log).await;
+        called.map(|Success { packages, graph }| Prepared { packages, closure: graph, roots })
+    }
+
+    /// Asks which attribute names there are in a set of `source`; the empty name is the
+    /// package set itself.
+    pub async fn names(
+        &self,
+        source: &SourceAt,
+        system: &str,
+        set: &str,
+    ) -> Result<Vec<String>, NixError> {
+        let wanted = Wanted::Names { source, system, names_in: set };
+        let called = self.call("", wanted, None, "names", |_| {}).await;
+        called.map(|Names { names }| names)
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        image: &str,
+        wanted: Wanted<'_>,
+        roots: Option<&Path>,
+        purpose: &'static str,
+        log: impl Fn(&str),
+    ) -> Result<T, NixError> {
+        let begin = Instant::now();
+        let result = self.call_uncounted(image, wanted, roots, log).await;
+        counters::nix_ran(purpose, result.is_ok(), begin.elapsed());
+        result
+    }
+
+    async fn call_uncounted<T: DeserializeOwned>(
+        &self,
+        image: &str,
+        wanted: Wanted<'_>,
+        roots: Option<&Path>,
+        log: impl Fn(&str),
+    ) -> Result<T, NixError> {
+        if self.shutdown.is_cancelled() {
+            return Err(NixError::ShuttingDown);
+        }
+        let request = Request { protocol: protocol::VERSION, wanted, roots };
         // Fails only for paths that aren't UTF-8; the builder then says that its
         // request is empty.
         let request = serde_json::to_vec(&request).unwrap_or_default();
@@ -225,10 +256,7 @@ impl Builder {
             Output::ShutDown => Err(NixError::ShuttingDown),
             Output::Ended { status, stdout } => match Reply::parse(&stdout) {
                 Ok(Reply::Failure(problem)) => Err(problem.into()),
-                Ok(Reply::Success(result)) if status.success() => {
-                    let Success { packages, graph } = result;
-                    Ok(Prepared { packages, closure: graph, roots })
-                }
+                Ok(Reply::Success(result)) if status.success() => Ok(result),
                 Ok(Reply::Success(_)) => Err(NixError::BuilderBroken {
                     problem: format!("it printed a result, but ended with {status}"),
                 }),

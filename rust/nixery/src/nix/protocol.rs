@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -18,10 +19,12 @@ pub(super) struct Request<'a> {
     pub(super) protocol: u32,
     #[serde(flatten)]
     pub(super) wanted: Wanted<'a>,
-    pub(super) roots: &'a Path,
+    /// Where there is something to keep.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) roots: Option<&'a Path>,
 }
 
-/// What the builder is to put into the store.
+/// What the builder is to put into the store, or to say.
 #[derive(Clone, Copy, Serialize)]
 #[serde(untagged)]
 pub(super) enum Wanted<'a> {
@@ -29,13 +32,15 @@ pub(super) enum Wanted<'a> {
     Packages { source: &'a SourceAt, system: &'a str, packages: &'a [&'a str] },
     /// Store paths.
     Paths { paths: &'a [StorePath] },
+    /// The names of a set of a package set, which has the empty name itself.
+    Names { source: &'a SourceAt, system: &'a str, names_in: &'a str },
 }
 
-/// What the builder prints.
+/// What the builder prints; what a success is depends on the request.
 #[derive(Debug)]
-pub(super) enum Reply {
+pub(super) enum Reply<T> {
     Failure(Problem),
-    Success(Success),
+    Success(T),
 }
 
 /// The packages that were made.
@@ -43,6 +48,12 @@ pub(super) enum Reply {
 pub(super) struct Success {
     pub(super) packages: Vec<Package>,
     pub(super) graph: Closure,
+}
+
+/// The attribute names of a set.
+#[derive(Debug, Deserialize)]
+pub(super) struct Names {
+    pub(super) names: Vec<String>,
 }
 
 /// What tells the two kinds of reply apart.
@@ -61,7 +72,7 @@ pub(super) enum ReplyError {
     Json(#[from] serde_json::Error),
 }
 
-impl Reply {
+impl<T: DeserializeOwned> Reply<T> {
     /// Decides by the presence of an error first, so that what is wrong with the
     /// reply can be said.
     pub(super) fn parse(json: &[u8]) -> Result<Self, ReplyError> {
@@ -163,7 +174,7 @@ mod tests {
             ),
             (&missing, path),
         ] {
-            let error = Reply::parse(reply.as_bytes()).unwrap_err().to_string();
+            let error = Reply::<Success>::parse(reply.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(expected), "{reply}: {error}");
         }
     }

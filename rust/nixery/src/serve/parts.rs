@@ -11,6 +11,7 @@ use super::background::remove_unfinished_blobs;
 use crate::archive::Level;
 use crate::assemble::{Assembler, Limits, Packer, Parts};
 use crate::cache::{Directory, Records};
+use crate::catalogue::Catalogue;
 use crate::config::{Config, StorageConfig};
 use crate::http::Registry;
 use crate::nix::{Builder, Roots};
@@ -58,8 +59,14 @@ pub(super) async fn registry(
     let source = &config.source;
     let pins =
         Pins::new(source.refresh, source.fingerprint, Arc::clone(&directory), shutdown.clone());
-    let builder = Builder::new(config.nix.timeout, roots, shutdown);
+    let builder = Arc::new(Builder::new(config.nix.timeout, roots, shutdown));
     builder.check().await?;
+    let catalogue = Catalogue::new(
+        Arc::clone(&builder),
+        pins.clone(),
+        Arc::clone(&directory),
+        config.image.platform.system(),
+    );
     let popularity = popularity::load(config.nix.popularity_url.as_deref()).await?;
     let threads = NonZeroUsize::new(config.packing.threads).unwrap_or(NonZeroUsize::MIN);
     let level = Level::new(config.packing.level)?;
@@ -74,6 +81,7 @@ pub(super) async fn registry(
     let parts = Parts { records, directory, pins, builder, packer, popularity };
     Ok(Registry {
         assembler: Assembler::new(parts, limits),
+        catalogue,
         storage,
         source: source.source.clone(),
         tag_rules: source.tags.clone(),

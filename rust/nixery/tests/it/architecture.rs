@@ -10,7 +10,7 @@ const LAYERS: [&[&str]; 10] = [
     &["main"],
     &["serve"],
     &["http", "config", "popularity", "telemetry"],
-    &["assemble", "gc"],
+    &["assemble", "gc", "catalogue"],
     &["pin"],
     &["cache"],
     &["nix", "archive"],

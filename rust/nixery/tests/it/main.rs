@@ -9,6 +9,7 @@ mod architecture;
 mod book;
 mod bucket;
 mod builds;
+mod catalogue;
 mod concurrency;
 mod crashes;
 mod failures;

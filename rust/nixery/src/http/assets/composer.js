@@ -1,9 +1,12 @@
 // Composes the name of an image on the front page. What was chosen is in the address's
 // fragment, so that it can be kept and passed on.
 
+import { Completion } from "./completion.js";
+
 const form = document.getElementById("composer");
 const command = document.getElementById("command");
 const problem = document.getElementById("problem");
+const layers = document.getElementById("layers");
 const { packages, shell, platform } = form.elements;
 const host = form.dataset.host;
 
@@ -30,6 +33,30 @@ function show() {
     : "";
   form.elements.make.disabled = !isGood;
   form.elements.copy.disabled = !isGood;
+  clearTimeout(looking);
+  looking = setTimeout(showLayers, 400, isGood ? name : "");
+}
+
+let looking = 0;
+let shown = "";
+
+// What the image consists of, if it has been made: as its own page shows it.
+async function showLayers(name) {
+  if (name === shown) return;
+  shown = name;
+  layers.replaceChildren();
+  if (!name) return;
+  const answer = await fetch(`/builds/${name}/latest`);
+  if (!answer.ok || name !== shown) return;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const contents = page.getElementById("contents");
+  if (contents && name === shown) layers.replaceChildren(contents);
+}
+
+async function names(word) {
+  const answer = await fetch(`/api/v1/packages?${new URLSearchParams({ prefix: word })}`);
+  if (!answer.ok) throw new Error(answer.statusText);
+  return answer.json();
 }
 
 function remember() {
@@ -47,10 +74,19 @@ function recall() {
   platform.value = [...platform.options].some((option) => option.value === wanted) ? wanted : "";
 }
 
-form.addEventListener("input", () => {
+function changed() {
   remember();
   show();
-});
+}
+
+form.addEventListener("input", changed);
+new Completion(
+  packages,
+  document.getElementById("suggestions"),
+  document.getElementById("hint"),
+  names,
+  changed,
+);
 form.elements.copy.addEventListener("click", async () => {
   await navigator.clipboard.writeText(command.textContent);
   problem.textContent = "copied";

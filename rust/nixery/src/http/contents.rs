@@ -1,0 +1,99 @@
+//! What an image consists of, for people.
+
+use std::fmt::Write;
+
+use super::images::{ImageView, LayerView};
+use super::layout::{bytes, escape};
+
+/// Names of store paths that are shown of a layer.
+const NAMES: usize = 8;
+
+/// The packages and layers of an image, with a picture of their sizes.
+pub(super) fn contents(image: &ImageView) -> String {
+    let mut text = format!(
+        "<section id=\"contents\">\n<h2>Packages</h2>\n<p>{} in {} store paths: {} of files, {} in the registry.</p>\n<ul>\n",
+        image.packages.len(),
+        image.layers.iter().map(|layer| layer.store_paths.len()).sum::<usize>(),
+        bytes(image.nar_size),
+        bytes(image.size)
+    );
+    for package in &image.packages {
+        let _ = writeln!(
+            text,
+            "<li><code>{}</code> {}</li>",
+            escape(&package.attribute),
+            escape(&package.version)
+        );
+    }
+    let largest = image.layers.iter().map(|layer| layer.size).max().unwrap_or(1).max(1);
+    text.push_str("</ul>\n<h2>Layers</h2>\n");
+    text.push_str(&strip(image));
+    text.push_str("<ol class=\"layers\">\n");
+    for layer in &image.layers {
+        text.push_str(&layer_item(layer, largest));
+    }
+    text.push_str("</ol>\n</section>\n");
+    text
+}
+
+/// All layers beside each other, each as wide as its part of the image. What it shows is
+/// in the list below too.
+fn strip(image: &ImageView) -> String {
+    let all = image.size.max(1);
+    // In thousandths of a percent, of which there are few enough for any integer.
+    let part = |bytes: u64| u128::from(bytes) * 100_000 / u128::from(all);
+    let percent = |part: u128| format!("{}.{:03}%", part / 1000, part % 1000);
+    let mut before = 0;
+    let mut text =
+        "<svg class=\"strip\" aria-hidden=\"true\" width=\"100%\" height=\"36\">".to_owned();
+    for (number, layer) in image.layers.iter().enumerate() {
+        let (begin, end) = (part(before), part(before + layer.size));
+        before += layer.size;
+        let _ = write!(
+            text,
+            "<rect class=\"{}\" x=\"{}\" width=\"{}\" height=\"36\"><title>{}: {}</title></rect>",
+            class(layer),
+            percent(begin),
+            percent(end - begin),
+            number + 1,
+            bytes(layer.size),
+        );
+    }
+    text.push_str(
+        "</svg>\n<p class=\"legend\"><span class=\"own\"></span> only in this image, as far as this server \
+         remembers <span class=\"shared\"></span> in other images too</p>\n",
+    );
+    text
+}
+
+fn class(layer: &LayerView) -> &'static str {
+    if layer.shared_with.is_empty() { "own" } else { "shared" }
+}
+
+fn layer_item(layer: &LayerView, largest: u64) -> String {
+    let mut paths: Vec<_> = layer.store_paths.iter().collect();
+    paths.sort_by_key(|path| std::cmp::Reverse(path.nar_size));
+    let names: Vec<&str> = paths.iter().take(NAMES).map(|path| path.name.as_str()).collect();
+    let more = paths.len().saturating_sub(NAMES);
+    let names = match (names.is_empty(), more) {
+        (true, _) => "links to the packages".to_owned(),
+        (false, 0) => escape(&names.join(", ")),
+        (false, more) => format!("{} and {more} more", escape(&names.join(", "))),
+    };
+    let shared = if layer.shared_with.is_empty() {
+        String::new()
+    } else {
+        format!(" <small>also in {}</small>", escape(&layer.shared_with.join(", ")))
+    };
+    // Of the square root, so that small ones are seen beside large ones. In thousandths,
+    // of which there are few enough for any integer.
+    let width = (layer.size.saturating_mul(1_000_000) / largest).isqrt();
+    format!(
+        "<li><svg aria-hidden=\"true\" width=\"100%\" height=\"8\"><rect class=\"{class}\" width=\"{whole}.{tenth}%\" height=\"8\"/></svg>\
+         <strong>{size}</strong> {names}{shared}</li>\n",
+        class = class(layer),
+        whole = width / 10,
+        tenth = width % 10,
+        size = bytes(layer.size),
+    )
+}

@@ -1,0 +1,90 @@
+//! Names of packages, as they are completed for who composes an image.
+
+use std::fs;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::{BROKEN, COUNTING, Repository, Server, Setup, calls, debian, get, wait_until};
+
+/// The answer for `query`, once it isn't being looked for any more.
+fn names(server: &Server, query: &str) -> Value {
+    let path = format!("/api/v1/packages?{query}");
+    let mut answer = Value::Null;
+    wait_until("the index", || {
+        let response = get(&server.address, &path);
+        assert_eq!(response.status, 200, "{}", response.text());
+        answer = response.json();
+        answer["state"] != "indexing"
+    });
+    answer
+}
+
+#[test]
+fn names_are_completed_as_they_are_written_in_images() {
+    let server = Setup::new(debian()).builder(COUNTING).start();
+    let found = names(&server, "prefix=g&limit=3");
+    assert_eq!(
+        (&found["state"], &found["packages"], &found["more"]),
+        (&json!("ready"), &json!(["gawk", "geoip", "git"]), &json!(true))
+    );
+    assert_eq!(found["revision"], Value::Null);
+    // Those that have it elsewhere in them come after.
+    assert_eq!(names(&server, "prefix=EP")["packages"], json!(["gnugrep", "ripgrep"]));
+    assert_eq!(names(&server, "prefix=1")["packages"], json!(["1hello"]), "_1hello");
+    assert_eq!(calls(&server), 1, "the set was listed once");
+
+    let found = names(&server, "prefix=python3packages.");
+    assert_eq!(found["packages"], json!(["python3packages.pyyaml", "python3packages.requests"]));
+    for query in ["prefix=nowhere.a", "prefix=python3packages.nowhere.a", "prefix=git.a"] {
+        assert_eq!(names(&server, query)["packages"], json!([]), "{query}");
+    }
+    assert_eq!(calls(&server), 3, "Nix looks into python3Packages and git, and into no more");
+
+    for (query, code) in [
+        ("prefix=a%20b", "NAME_INVALID"),
+        ("prefix=../x", "NAME_INVALID"),
+        ("limit=many", "NAME_INVALID"),
+        ("tag=nope", "MANIFEST_UNKNOWN"),
+    ] {
+        let refused = get(&server.address, &format!("/api/v1/packages?{query}"));
+        assert!([400, 404].contains(&refused.status), "{query}: {}", refused.status);
+        assert_eq!(refused.error().0, code, "{query}");
+    }
+}
+
+#[test]
+fn names_move_with_the_package_set_and_are_kept_for_its_commit() {
+    let repository = Repository::of_fixtures();
+    let first = repository.git(&["rev-parse", "HEAD"]);
+    let state = Arc::new(TempDir::new().unwrap());
+    let setup =
+        Setup::new(repository.source()).variable("NIXERY_SOURCE_REFRESH", "5").builder(COUNTING);
+    let server = setup.start_in(&state);
+    let found = names(&server, "prefix=on");
+    assert_eq!((&found["packages"], &found["revision"]), (&json!(["one"]), &json!(first)));
+    let page = get(&server.address, "/");
+    assert!(page.text().contains(&format!("at commit <code>{first}</code>")), "{}", page.text());
+    server.kill();
+
+    let server = setup.start_in(&state);
+    let before = calls(&server);
+    assert_eq!(names(&server, "prefix=on")["packages"], json!(["one"]));
+    assert_eq!(calls(&server), before, "known since before the restart");
+
+    let set = fs::read_to_string(repository.path().join("default.nix")).unwrap();
+    let second = repository.commit(&set.replacen("  one =", "  only = one;\n  one =", 1));
+    wait_until("the new names", || {
+        let found = names(&server, "prefix=on");
+        found["revision"] == second && found["packages"] == json!(["one", "only"])
+    });
+}
+
+#[test]
+fn names_that_cannot_be_had_are_no_error() {
+    let server = Setup::new(debian()).builder(BROKEN).start();
+    let found = names(&server, "prefix=g");
+    assert_eq!((&found["state"], &found["packages"]), (&json!("unavailable"), &json!([])));
+    assert_eq!(get(&server.address, "/").status, 200);
+}
