@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Tests the server with real clients over loopback: docker, podman, skopeo,
 # buildah and containerd's ctr pull images of real packages, and run them where
-# they can.
+# they can. One of the images is layered by a popularity table that nixery-popcount
+# counts of these packages.
 #
 # Usage: checks/clients.sh
 #
@@ -43,7 +44,9 @@ trap 'exit 143' TERM
 need nix git jq curl certificates cc docker dockerd podman skopeo buildah containerd ctr runc python3 venv
 prepare_packages
 pin_packages
-build_server
+build_server nixery-popcount
+popcount=$(dirname "$nixery")/nixery-popcount
+[[ -x $popcount ]] || die "there is no nixery-popcount beside $nixery"
 
 port=$(free_port 25080)
 registry=localhost:$port
@@ -195,6 +198,36 @@ done
 check "the command for skopeo works as it is printed" bash -c "cd '$work' && $(grep skopeo "$work/commands")"
 end "$try"
 try=''
+
+# --- With a popularity table of these packages -------------------------------------------------------
+
+# image FIELD…: of what the server says of shell/git/jq.
+image() { curl -fsS --noproxy '*' "http://$registry/api/v1/images/shell/git/jq/latest" | jq -c "$@"; }
+# Of layers with one store path each, those that the table says are more worth come first.
+# shellcheck disable=SC2016 # jq's own variables
+by_rating='
+  [.layers[:-1][].store_paths | select(length == 1)[0]
+    | (.path | sub(".*/[0-9a-z]{32}-"; "") | sub("-[^A-Za-z].*"; "")) as $name
+    | .nar_size * (($table[0][$name] // 1) | log2 | floor + 1)]
+  | length > 5 and . == (sort | reverse)'
+
+mapfile -t roots < <(image -r '.packages[].store_path')
+image . >"$work/without.json"
+check "nixery-popcount counts what the image's packages refer to" \
+  "$popcount" --output "$work/popularity.json" --from-store "${roots[@]}"
+holds "… and nearly all refer to the C library" '.libc6 > 20 and .libc6 > .zlib1g and .zlib1g > 1' "$work/popularity.json"
+check "without the table, layers are in another order" \
+  jq -e --slurpfile table "$work/popularity.json" "$by_rating | not" "$work/without.json"
+end "$server"
+export NIX_POPULARITY_URL=file://$work/popularity.json
+start_server 2>>"$work/server.log"
+wait_until 60 "$server" server_is_ready "$port" || die "the server didn't start with a table: $(tail -n 3 "$work/server.log")"
+check "docker pulls an image that is layered by the table" docker pull "$registry/shell/git/jq"
+image . >"$work/with.json"
+check "… its layers are in the table's order" \
+  jq -e --slurpfile table "$work/popularity.json" "$by_rating" "$work/with.json"
+prints "… and it runs" "git version" docker run --rm --network none "$registry/shell/git/jq" git --version
+unset NIX_POPULARITY_URL
 
 # --- With a bucket -----------------------------------------------------------------------------------
 

@@ -135,8 +135,8 @@ need_store() {
   as_root install -d -m 755 -o "$EUID" /nix
 }
 
-# build_server: builds the server and sets $nixery to the program: to $NIXERY if that is
-# set. Needs cc and jq.
+# build_server [PACKAGE…]: builds the server, and other members of the workspace, and sets
+# $nixery to the program: to $NIXERY if that is set. Needs cc and jq.
 build_server() {
   local target
   if [[ -n ${NIXERY-} ]]; then
@@ -145,7 +145,7 @@ build_server() {
   fi
   need_rust
   say "building the server"
-  (cd "$repository" && cargo build --release --locked -p nixery >&2) || die "the server could not be built"
+  (cd "$repository" && cargo build --release --locked -p nixery "${@/#/--package=}" >&2) || die "the server could not be built"
   target=$(cd "$repository" && cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)
   nixery=$target/release/nixery
 }
