@@ -56,10 +56,10 @@ def with_javascript(report, browser, registry, pool, look):
     builds.shows_what_was_pulled(report, browser, registry)
     browser.open("/")
     if browser.all("#suggestions"):
-        front_page.completes(report, browser, host, look.axe)
+        front_page.completes(report, browser, host, look)
     browser.open("/")
     if browser.all("#layers"):
-        front_page.shows_layers_of_the_composed(report, browser)
+        front_page.shows_layers_of_the_composed(report, browser, look)
     front_page.from_elsewhere(report, browser, registry.port)
     builds.is_watched(report, browser, registry, look)
     line = builds.outlives_a_lost_connection(report, browser, registry)

@@ -42,7 +42,6 @@ def composes(report, browser, host):
         assert browser.one("#composer").is_displayed()
     with report.test("… and its composer has the same one, to begin with"):
         commands(browser, f"docker run --rm -ti {host}/shell/git/jq bash")
-        browser.picture("front")
 
     with report.test("the composer's command has the packages that are typed"):
         type_packages(browser, "jq, htop")
@@ -54,7 +53,6 @@ def composes(report, browser, host):
         type_packages(browser, "jq")
         choose(browser, "arm64")
         commands(browser, f"docker run --rm -ti {host}/arm64/shell/jq bash")
-        browser.picture("composed")
     with report.test("… and no shell without one"):
         browser.one("#shell").click()
         commands(browser, f"docker run --rm -ti {host}/arm64/jq")
@@ -117,12 +115,18 @@ class Suggestions:
     def __init__(self, browser):
         self.browser = browser
 
-    def options(self):
-        found = self.browser.all("#suggestions [role=option]")
-        return [one for one in found if one.is_displayed()]
-
     def names(self):
-        return [one.text for one in self.options()]
+        """Those that are seen."""
+        return self.browser.run(
+            """
+            return [...document.querySelectorAll("#suggestions [role=option]")]
+              .filter((option) => option.checkVisibility()).map((option) => option.textContent);
+            """
+        )
+
+    def option(self, name):
+        listed = "//*[@id='suggestions']//*[@role='option']"
+        return self.browser.driver.find_element(By.XPATH, f"{listed}[. = '{name}']")
 
     def appear_for(self, text, name, seconds=10):
         """Types `text`, and waits until `name` is among them."""
@@ -132,7 +136,7 @@ class Suggestions:
         equal(self.attribute("aria-expanded"), "true")
 
     def disappear(self):
-        wait_until("there are none", lambda: not self.options(), 5)
+        wait_until("there are none", lambda: not self.names(), 5)
         equal(self.attribute("aria-expanded"), "false")
 
     def attribute(self, name):
@@ -141,13 +145,13 @@ class Suggestions:
     def chosen(self):
         """The one that a screen reader tells."""
         identity = self.attribute("aria-activedescendant")
-        option = self.browser.one(f"#suggestions #{identity}") if identity else None
-        marked = [one.text for one in self.options() if one.get_attribute("aria-selected") == "true"]
-        equal(marked, [option.text] if option else [])
-        return option and option.text
+        active = self.browser.one(f"#suggestions #{identity}").text if identity else None
+        marked = [one.text for one in self.browser.all("#suggestions [aria-selected=true]")]
+        equal(marked, [active] if active else [])
+        return active
 
 
-def completes(report, browser, host, axe):
+def completes(report, browser, host, look):
     """Package names, completed from the package set's attributes."""
     suggestions = Suggestions(browser)
     with report.test("package names are completed"):
@@ -155,21 +159,20 @@ def completes(report, browser, host, axe):
         # They are listed in the background after the server was started.
         suggestions.appear_for("hto", "htop", 60)
         equal(suggestions.chosen(), None)
-        browser.picture("completion")
     with report.test("… and chosen with keys"):
         while suggestions.chosen() != "htop":
             before = suggestions.chosen()
             browser.press(Keys.ARROW_DOWN)
             assert suggestions.chosen() not in (None, before), before
-        axe.look(browser, "completion")
-        browser.picture("completion-chosen")
+    look("a list of suggestions", "completion")
+    with report.test("… with Enter"):
         browser.press(Keys.ENTER)
         suggestions.disappear()
         equal(browser.path, "/")
         commands(browser, f"docker run --rm -ti {host}/shell/htop bash")
     with report.test("… with the mouse, the last of several"):
         suggestions.appear_for("git hto", "htop")
-        next(one for one in suggestions.options() if one.text == "htop").click()
+        suggestions.option("htop").click()
         suggestions.disappear()
         commands(browser, f"docker run --rm -ti {host}/shell/git/htop bash")
     with report.test("… and not at all with Escape"):
@@ -198,15 +201,16 @@ def makes(report, browser, host):
         browser.shows(f"docker pull {host}/jq:latest", "main > pre")
 
 
-def shows_layers_of_the_composed(report, browser):
+def shows_layers_of_the_composed(report, browser, look):
     """The picture of the layers of what the composer has, where that was made."""
     with report.test("the composer shows the layers of an image that was made"):
         browser.open("/")
         type_packages(browser, "jq")
         browser.one("#shell").click()
         wait_until("layers", lambda: browser.all("#layers .layers li"), 10)
-        bars(browser, "#layers .layers")
-        browser.picture("composed-layers")
+        parts = bars(browser, "#layers .layers")
+        equal(len(browser.all("#layers .strip rect")), len(parts))
+    look("the composer with layers", "composed")
     with report.test("… and none of one that wasn't"):
         type_packages(browser, "jq htop")
         wait_until("no layers", lambda: not browser.all("#layers .layers li"), 10)
@@ -239,7 +243,7 @@ def with_keys_alone(report, browser, host):
         browser.tab_to("#platform")
         browser.press(Keys.ARROW_DOWN, Keys.ARROW_DOWN)
         commands(browser, f"docker run --rm -ti {host}/arm64/htop/jq")
-        browser.picture("keyboard")
+        browser.picture("with-keys")
         browser.press(Keys.ARROW_UP, Keys.ARROW_UP)
         commands(browser, f"docker run --rm -ti {host}/htop/jq")
         browser.tab_to("button make")

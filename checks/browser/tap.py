@@ -24,7 +24,9 @@ class Report:
             for frame in where:
                 if "/checks/browser" in frame.filename:
                     say(f"  line {frame.lineno} of {frame.filename}: {frame.line}")
-            for line in f"{type(error).__name__}: {error}".splitlines()[:30]:
+            # Where Chromium's driver was then tells nothing.
+            text = f"{type(error).__name__}: {error}".partition("\nStacktrace:")[0]
+            for line in text.splitlines()[:30]:
                 say(f"  {line[:500]}")
             with contextlib.suppress(Exception):
                 self.on_failure(self.failed)
