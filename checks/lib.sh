@@ -42,6 +42,7 @@ package_of() {
     nix | nix-store | nix-instantiate) echo nix-bin ;;
     cc) echo gcc libc6-dev ;;
     certificates) echo ca-certificates ;;
+    chromedriver) echo chromium-driver ;;
     ctr) echo containerd ;;
     # Since Debian 13 the client has a package of its own.
     docker) if apt-cache show docker-cli >/dev/null 2>&1; then echo docker-cli; else echo docker.io; fi ;;
@@ -49,6 +50,7 @@ package_of() {
     flock | unshare) echo util-linux ;;
     perl) echo perl-base ;;
     pgrep) echo procps ;;
+    selenium) echo python3-selenium ;;
     venv) echo python3-venv ;;
     *) echo "$1" ;;
   esac
@@ -61,10 +63,14 @@ lacks() {
   case $1 in
     certificates) has apt-get && [[ ! -e /etc/ssl/certs/ca-certificates.crt ]] ;;
     cc) ! cc -xc -o /dev/null - <<<$'#include <stdio.h>\nint main(void) { return 0; }' >/dev/null 2>&1 ;;
+    selenium) ! "$(python_of_apt)" -c 'import selenium' 2>/dev/null ;;
     venv) ! python3 -c 'import ensurepip, venv' 2>/dev/null ;;
     *) ! has "$1" ;;
   esac
 }
+
+# python_of_apt: the Python that has what apt installs: another one may come first.
+python_of_apt() { if [[ -x /usr/bin/python3 ]]; then echo /usr/bin/python3; else echo python3; fi; }
 
 # need PROGRAM…: installs those that are missing with apt, or says what is.
 need() {

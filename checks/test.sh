@@ -16,6 +16,8 @@
 #   clients        docker, podman, skopeo, buildah and containerd; needs root
 #   systemd        the module's units under a real systemd; needs root
 #   own-image      Nixery's own image in docker, assembled without nixpkgs; needs root
+#   browser        the server's pages in Chromium, while docker pulls; needs root, and
+#                  axe-core, which is downloaded
 #   nix-versions   the builder with newer versions of Nix, which are downloaded;
 #                  only when named, or with --all
 #   evaluate       the flake and the module, with nixpkgs, which is downloaded; only
@@ -31,7 +33,7 @@ set -uo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-all=(fmt clippy scripts nix builder packages gcs-emulator rust clients systemd own-image)
+all=(fmt clippy scripts nix builder packages gcs-emulator rust clients systemd own-image browser)
 more=(nix-versions evaluate)
 suites=()
 for argument; do
@@ -63,6 +65,7 @@ suite_gcs-emulator() { judge "the emulator behaves like the service" checks/gcs-
 suite_clients() { checks/clients.sh; }
 suite_systemd() { checks/systemd.sh; }
 suite_own-image() { checks/own-image.sh; }
+suite_browser() { checks/browser.sh; }
 suite_evaluate() { checks/evaluate.sh; }
 
 # files PATTERN…: the files of the repository, as git knows them.
@@ -147,7 +150,7 @@ run_suite() { # NAME
 
 began=$SECONDS
 programs=(git jq curl certificates)
-if wants clippy || wants rust || wants clients || wants systemd || wants own-image; then programs+=(cc); fi
+if wants clippy || wants rust || wants clients || wants systemd || wants own-image || wants browser; then programs+=(cc); fi
 if wants rust || wants nix || wants builder || wants packages || wants nix-versions; then programs+=(nix nix-store nix-instantiate); fi
 if wants scripts; then programs+=(shellcheck); fi
 if wants builder || wants nix-versions; then programs+=(python3 pgrep); fi
@@ -158,7 +161,7 @@ if wants rust || wants packages; then
   prepare_packages
   export NIXERY_TEST_PACKAGES=$packages
 fi
-if [[ -z ${NIXERY-} ]] && { wants clients || wants systemd || wants own-image; }; then
+if [[ -z ${NIXERY-} ]] && { wants clients || wants systemd || wants own-image || wants browser; }; then
   # Not optimised, as the suite rust has it: compiling it takes longer than it saves.
   need_rust
   target=$(cd "$repository" && cargo build --workspace --locked >&2 \

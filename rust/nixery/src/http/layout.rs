@@ -81,7 +81,7 @@ pub(super) fn escape(text: &str) -> String {
         .replace('\'', "&#39;")
 }
 
-/// Bytes for people: three digits, in powers of 1000.
+/// Bytes for people: two to four digits, in powers of 1000.
 pub(super) fn bytes(bytes: u64) -> String {
     let mut scaled = bytes;
     for unit in ["B", "kB", "MB", "GB"] {

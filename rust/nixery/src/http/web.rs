@@ -97,7 +97,7 @@ packages, and the registry makes it of those, with all they need:</p>
 <div><input type="checkbox" id="shell" name="shell" checked>
 <label class="beside" for="shell">with a shell, and the programs that one expects there</label></div>
 <div><label for="platform">Platform</label>
-<select id="platform" name="platform"><option value="">{platform}, as nothing is said</option>
+<select id="platform" name="platform"><option value="">{platform} (usual here)</option>
 <option value="amd64">amd64</option><option value="arm64">arm64</option></select></div>
 <pre id="command" role="status" aria-label="Command"></pre>
 <p id="problem" role="status"></p>

@@ -34,6 +34,16 @@ events.addEventListener("log", (event) => {
   log.append(JSON.parse(event.data).map((line) => line + "\n").join(""));
   if (atEnd) log.scrollTop = log.scrollHeight;
 });
+events.addEventListener("error", () => {
+  // The browser tries again, and is told the rest, but for an answer that is an error:
+  // the server may have been started anew.
+  if (events.readyState === EventSource.CLOSED) {
+    clearInterval(clock);
+    words.textContent = "the server tells no more of this build";
+  } else {
+    words.textContent = "the server can't be reached at the moment";
+  }
+});
 events.addEventListener("end", () => {
   events.close();
   clearInterval(clock);

@@ -23,9 +23,15 @@ function compose() {
   return { name: parts.join("/"), wrong, isEmpty: !names.length && !shell.checked };
 }
 
+// Says what went wrong, or right.
+function say(text, isBad = false) {
+  problem.textContent = text;
+  problem.classList.toggle("failed", isBad);
+}
+
 function show() {
   const { name, wrong, isEmpty } = compose();
-  problem.textContent = wrong ? `${wrong} can't be a part of a name` : "";
+  say(wrong ? `${wrong} can't be a part of a name` : "", true);
   packages.setAttribute("aria-invalid", wrong ? "true" : "false");
   const isGood = !wrong && !isEmpty;
   command.textContent = isGood
@@ -88,18 +94,28 @@ new Completion(
   changed,
 );
 form.elements.copy.addEventListener("click", async () => {
-  await navigator.clipboard.writeText(command.textContent);
-  problem.textContent = "copied";
+  try {
+    await navigator.clipboard.writeText(command.textContent);
+    say("copied");
+  } catch {
+    // There is no such clipboard for pages that came without TLS from other machines.
+    getSelection().selectAllChildren(command);
+    say(document.execCommand("copy") ? "copied" : "selected, for you to copy");
+  }
 });
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const path = `${compose().name}/latest`;
-  problem.textContent = "asking for it …";
-  const answer = await fetch(`/api/v1/builds/${path}`, { method: "POST" });
-  if (answer.ok) {
-    location.href = `/builds/${path}`;
-  } else {
-    problem.textContent = (await answer.json()).errors[0].message;
+  say("asking for it …");
+  try {
+    const answer = await fetch(`/api/v1/builds/${path}`, { method: "POST" });
+    if (answer.ok) {
+      location.href = `/builds/${path}`;
+    } else {
+      say((await answer.json()).errors[0].message, true);
+    }
+  } catch {
+    say("the server can't be reached at the moment", true);
   }
 });
 window.addEventListener("hashchange", () => {

@@ -1,0 +1,273 @@
+"""The front page: what it says, and the composer."""
+
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
+
+from chromium import OTHER_HOST
+from looks import bars
+from tap import equal, wait_until
+
+
+def type_packages(browser, text):
+    """Types them and leaves the field, so that nothing is suggested any more."""
+    browser.one("#packages").send_keys(Keys.CONTROL, "a")
+    browser.one("#packages").send_keys(text, Keys.TAB)
+
+
+def choose(browser, platform):
+    """With the keys that real users have: the list itself is not of the page."""
+    field = browser.one("#platform")
+    wanted = [one.get_attribute("value") for one in Select(field).options].index(platform)
+    field.send_keys(Keys.HOME, *[Keys.ARROW_DOWN] * wanted)
+
+
+def command(browser):
+    return browser.text("#command")
+
+
+def commands(browser, wanted):
+    """The composer shows that command, and within a moment."""
+    try:
+        wait_until("the command", lambda: command(browser) == wanted, 2)
+    except AssertionError:
+        equal(command(browser), wanted)
+
+
+def composes(report, browser, host):
+    """The composer, with a mouse."""
+    with report.test("the front page has this instance's address in its command"):
+        browser.open("/")
+        browser.shows(f"docker run --rm -ti {host}/shell/git/jq bash", "main > pre")
+        assert browser.one("#composer").is_displayed()
+    with report.test("… and its composer has the same one, to begin with"):
+        commands(browser, f"docker run --rm -ti {host}/shell/git/jq bash")
+
+    with report.test("the composer's command has the packages that are typed"):
+        type_packages(browser, "jq, htop")
+        commands(browser, f"docker run --rm -ti {host}/shell/jq/htop bash")
+    with report.test("… in lower case, as names of images are"):
+        type_packages(browser, "GeoIP")
+        commands(browser, f"docker run --rm -ti {host}/shell/geoip bash")
+    with report.test("… the platform that is chosen"):
+        type_packages(browser, "jq")
+        choose(browser, "arm64")
+        commands(browser, f"docker run --rm -ti {host}/arm64/shell/jq bash")
+    with report.test("… and no shell without one"):
+        browser.one("#shell").click()
+        commands(browser, f"docker run --rm -ti {host}/arm64/jq")
+    with report.test("what was chosen is there again after a reload"):
+        browser.driver.refresh()
+        commands(browser, f"docker run --rm -ti {host}/arm64/jq")
+        choose(browser, "")
+        commands(browser, f"docker run --rm -ti {host}/jq")
+
+    with report.test("what can't be a name is said, and there is no command for it"):
+        type_packages(browser, "jq c++")
+        browser.shows("c++", "#problem")
+        commands(browser, "")
+        equal(browser.one("#packages").get_attribute("aria-invalid"), "true")
+        assert not browser.button("Make it now").is_enabled()
+        assert not browser.button("Copy").is_enabled()
+        browser.picture("composer-problem")
+    with report.test("… and it is gone with the next good one"):
+        type_packages(browser, "jq")
+        equal(browser.text("#problem"), "")
+        equal(browser.one("#packages").get_attribute("aria-invalid"), "false")
+        assert browser.button("Make it now").is_enabled()
+
+    with report.test("the command is copied by its button"):
+        browser.command(
+            "Browser.grantPermissions",
+            origin=browser.origin,
+            permissions=["clipboardReadWrite", "clipboardSanitizedWrite"],
+        )
+        browser.button("Copy").click()
+        wait_until(
+            "the clipboard",
+            lambda: clipboard(browser) == f"docker run --rm -ti {host}/jq",
+            5,
+        )
+    with report.test("… and that is said"):
+        browser.shows("opied", "#composer", 5)
+
+    with report.test("a package that doesn't exist is named when it is to be made"):
+        type_packages(browser, "gti")
+        browser.button("Make it now").click()
+        browser.shows("Could not find Nix packages: gti (did you mean git?)")
+        equal(browser.path, "/")
+        browser.picture("composer-missing")
+    with report.test("… and it is said when the server can't be asked"):
+        browser.be_offline(True)
+        browser.button("Make it now").click()
+        browser.shows("can't be reached", "#problem", 5)
+        browser.be_offline(False)
+
+
+def clipboard(browser):
+    read = "const done = arguments[0]; navigator.clipboard.readText().then(done, () => done(''))"
+    return browser.driver.execute_async_script(read)
+
+
+class Suggestions:
+    """What is suggested for the name that is typed last."""
+
+    def __init__(self, browser):
+        self.browser = browser
+
+    def names(self):
+        """Those that are seen."""
+        return self.browser.run(
+            """
+            return [...document.querySelectorAll("#suggestions [role=option]")]
+              .filter((option) => option.checkVisibility()).map((option) => option.textContent);
+            """
+        )
+
+    def option(self, name):
+        listed = "//*[@id='suggestions']//*[@role='option']"
+        return self.browser.driver.find_element(By.XPATH, f"{listed}[. = '{name}']")
+
+    def appear_for(self, text, name, seconds=10):
+        """Types `text`, and waits until `name` is among them."""
+        self.browser.one("#packages").send_keys(Keys.CONTROL, "a")
+        self.browser.one("#packages").send_keys(text)
+        wait_until(f"{name} for {text}", lambda: name in self.names(), seconds)
+        equal(self.attribute("aria-expanded"), "true")
+
+    def disappear(self):
+        wait_until("there are none", lambda: not self.names(), 5)
+        equal(self.attribute("aria-expanded"), "false")
+
+    def attribute(self, name):
+        return self.browser.one("#packages").get_attribute(name)
+
+    def chosen(self):
+        """The one that a screen reader tells."""
+        identity = self.attribute("aria-activedescendant")
+        active = self.browser.one(f"#suggestions #{identity}").text if identity else None
+        marked = [one.text for one in self.browser.all("#suggestions [aria-selected=true]")]
+        equal(marked, [active] if active else [])
+        return active
+
+
+def completes(report, browser, host, look):
+    """Package names, completed from the package set's attributes."""
+    suggestions = Suggestions(browser)
+    with report.test("package names are completed"):
+        browser.open("/")
+        # They are listed in the background after the server was started.
+        suggestions.appear_for("hto", "htop", 60)
+        equal(suggestions.chosen(), None)
+    with report.test("… and chosen with keys"):
+        while suggestions.chosen() != "htop":
+            before = suggestions.chosen()
+            browser.press(Keys.ARROW_DOWN)
+            assert suggestions.chosen() not in (None, before), before
+    look("a list of suggestions", "completion")
+    with report.test("… with Enter"):
+        browser.press(Keys.ENTER)
+        suggestions.disappear()
+        equal(browser.path, "/")
+        commands(browser, f"docker run --rm -ti {host}/shell/htop bash")
+    with report.test("… with the mouse, the last of several"):
+        suggestions.appear_for("git hto", "htop")
+        suggestions.option("htop").click()
+        suggestions.disappear()
+        commands(browser, f"docker run --rm -ti {host}/shell/git/htop bash")
+    with report.test("… and not at all with Escape"):
+        suggestions.appear_for("git hto", "htop")
+        browser.press(Keys.ESCAPE)
+        suggestions.disappear()
+        commands(browser, f"docker run --rm -ti {host}/shell/git/hto bash")
+    with report.test("… and it is said when there is no such name"):
+        suggestions.appear_for("hto", "htop")
+        browser.press("xyz")
+        suggestions.disappear()
+        browser.shows("No package", "#composer", 5)
+
+
+def makes(report, browser, host):
+    """From the composer to the image's page."""
+    with report.test("“Make it now” leads to the image's build"):
+        browser.open("/")
+        type_packages(browser, "jq")
+        browser.one("#shell").click()
+        browser.button("Make it now").click()
+        wait_until("the page", lambda: browser.path == "/builds/jq/latest", 10)
+        browser.shows("jq:latest", "h1")
+    with report.test("… which shows the image as soon as it is made"):
+        browser.shows("made", "#state", 60)
+        browser.shows(f"docker pull {host}/jq:latest", "main > pre")
+
+
+def shows_layers_of_the_composed(report, browser, look):
+    """The picture of the layers of what the composer has, where that was made."""
+    with report.test("the composer shows the layers of an image that was made"):
+        browser.open("/")
+        type_packages(browser, "jq")
+        browser.one("#shell").click()
+        wait_until("layers", lambda: browser.all("#layers .layers li"), 10)
+        parts = bars(browser, "#layers .layers")
+        equal(len(browser.all("#layers .strip rect")), len(parts))
+    look("the composer with layers", "composed")
+    with report.test("… and none of one that wasn't"):
+        type_packages(browser, "jq htop")
+        wait_until("no layers", lambda: not browser.all("#layers .layers li"), 10)
+
+
+def from_elsewhere(report, browser, port):
+    """By a name that isn't localhost, without TLS: browsers then have no clipboard."""
+    origin = f"http://{OTHER_HOST}:{port}"
+    with report.test("under another name of the server, commands have that"):
+        browser.open("/", origin)
+        commands(browser, f"docker run --rm -ti {OTHER_HOST}:{port}/shell/git/jq bash")
+    with report.test("… and are copied there, too"):
+        assert not browser.run("return isSecureContext")
+        browser.button("Copy").click()
+        browser.shows("opied", "#composer", 5)
+        copied = command(browser)
+        browser.open("/")
+        equal(clipboard(browser), copied)
+
+
+def with_keys_alone(report, browser, host):
+    """From the packages to the image, without a mouse."""
+    with report.test("the composer is used with keys alone"):
+        browser.open("/")
+        browser.tab_to("#packages")
+        browser.select_all()
+        browser.press("htop jq")
+        browser.tab_to("#shell")
+        browser.press(Keys.SPACE)
+        browser.tab_to("#platform")
+        browser.press(Keys.ARROW_DOWN, Keys.ARROW_DOWN)
+        commands(browser, f"docker run --rm -ti {host}/arm64/htop/jq")
+        browser.picture("with-keys")
+        browser.press(Keys.ARROW_UP, Keys.ARROW_UP)
+        commands(browser, f"docker run --rm -ti {host}/htop/jq")
+        browser.tab_to("button make")
+        browser.press(Keys.ENTER)
+        wait_until("the page", lambda: browser.path == "/builds/htop/jq/latest", 10)
+        browser.shows("made", "#state", 60)
+
+
+def without_javascript(report, browser, host):
+    with report.test("without JavaScript, the front page says what to do"):
+        browser.open("/")
+        browser.shows(f"docker run --rm -ti {host}/shell/git/jq bash", "main > pre")
+        browser.shows("Packages come from:")
+        browser.picture("front-without-javascript")
+    with report.test("… without a composer, which would do nothing"):
+        assert not browser.one("#composer").is_displayed()
+    with report.test("… links lead to the builds"):
+        browser.driver.find_element(By.LINK_TEXT, "Builds").click()
+        equal(browser.path, "/builds")
+        browser.shows("jq:latest", "table")
+        browser.picture("builds-without-javascript")
+    with report.test("… and from there to an image and its layers"):
+        browser.driver.find_element(By.LINK_TEXT, "shell/jq:latest").click()
+        equal(browser.path, "/builds/shell/jq/latest")
+        browser.shows(f"docker pull {host}/shell/jq:latest", "main > pre")
+        assert len(browser.all(".layers li")) > 1
+        browser.picture("image-without-javascript")
