@@ -48,7 +48,7 @@ fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
 
     let scratch = tempfile::tempdir()?;
-    let packages = PackageSet::add_to_store(scratch.path())?;
+    let packages = PackageSet::add_to_store(scratch.path(), "")?;
     let cores = Cores::choose()?;
     // What is started now stays on the core that this is on now.
     cores.move_to_server_core()?;

@@ -21,8 +21,9 @@ const PACKAGES: [(&str, usize); 5] = [
 pub(crate) struct PackageSet(Vec<String>);
 
 impl PackageSet {
-    /// Makes the files below `scratch` and adds them to the Nix store.
-    pub(crate) fn add_to_store(scratch: &Path) -> Result<Self> {
+    /// Makes the files below `scratch` and adds them to the Nix store, and a set of them
+    /// with the attributes `more`.
+    pub(crate) fn add_to_store(scratch: &Path, more: &str) -> Result<Self> {
         let mut paths = Self(Vec::new());
         let mut set = String::from(
             "{ system, ... }:\nlet\n  package = name: path: { inherit name system; \
@@ -35,6 +36,7 @@ impl PackageSet {
             let path = paths.add(&directory)?;
             writeln!(set, "  {name} = package \"{name}-1\" {path};")?;
         }
+        set.push_str(more);
         set.push_str("}\n");
         // Images are kept in memory for good only if their source can't change,
         // as is so in the store.

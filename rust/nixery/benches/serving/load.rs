@@ -55,7 +55,7 @@ impl Outcome {
 }
 
 /// What the connections have in common.
-struct Shared {
+pub(crate) struct Shared {
     buffer: RefCell<Box<[u8]>>,
     requests: Cell<u64>,
     bytes: Cell<u64>,
@@ -64,7 +64,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn new() -> Rc<Self> {
+    pub(crate) fn new() -> Rc<Self> {
         Rc::new(Self {
             buffer: RefCell::new(vec![0; BUFFER].into()),
             requests: Cell::default(),
@@ -152,7 +152,7 @@ impl Workload {
     }
 }
 
-fn runtime() -> Result<Runtime> {
+pub(crate) fn runtime() -> Result<Runtime> {
     Ok(Builder::new_current_thread().enable_all().build()?)
 }
 
@@ -162,9 +162,9 @@ fn own_cpu() -> Duration {
 
 /// What matters of an answer's head.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Head {
-    status: u16,
-    length: u64,
+pub(crate) struct Head {
+    pub(crate) status: u16,
+    pub(crate) length: u64,
 }
 
 impl Head {
@@ -184,13 +184,13 @@ impl Head {
     }
 }
 
-struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     shared: Rc<Shared>,
 }
 
 impl Client {
-    async fn connect(server: SocketAddr, shared: Rc<Shared>) -> Result<Self> {
+    pub(crate) async fn connect(server: SocketAddr, shared: Rc<Shared>) -> Result<Self> {
         let stream = TcpStream::connect(server).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, shared })
@@ -209,7 +209,7 @@ impl Client {
     }
 
     /// Sends a request and takes the answer.
-    async fn ask(
+    pub(crate) async fn ask(
         &mut self,
         request: &[u8],
         is_head: bool,

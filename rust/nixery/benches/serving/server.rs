@@ -16,7 +16,7 @@ use crate::Result;
 
 /// A server that runs until this is dropped.
 pub(crate) struct Server {
-    process: Child,
+    pub(crate) process: Child,
     address: SocketAddr,
 }
 
@@ -83,10 +83,15 @@ impl Server {
 
     /// The most memory that it had, in KiB.
     pub(crate) fn peak_memory(&self) -> Result<u64> {
+        self.status("VmHWM:")
+    }
+
+    /// A number of its status (proc(5)).
+    pub(crate) fn status(&self, field: &str) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
         let number = line.and_then(|line| line.split_whitespace().next());
-        Ok(number.ok_or("/proc has no VmHWM")?.parse()?)
+        Ok(number.ok_or_else(|| format!("/proc has no {field}"))?.parse()?)
     }
 }
 
