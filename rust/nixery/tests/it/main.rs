@@ -16,6 +16,7 @@ mod gc;
 mod harness;
 mod images;
 mod metrics;
+mod pictures;
 mod protocol;
 mod reproducible;
 mod sharing;
