@@ -18,10 +18,10 @@ const PADDING: usize = 3;
 const GAP: usize = 4;
 
 /// Left of the graph: number and size of each layer.
-const HEAD: usize = 116;
+const HEAD: usize = 100;
 
 /// Between two columns: room for arrows.
-const BETWEEN: usize = 26;
+const BETWEEN: usize = 22;
 
 /// What a label is cut to.
 const LABEL: usize = 112;
