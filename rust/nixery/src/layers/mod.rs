@@ -17,6 +17,7 @@ mod components;
 mod generated;
 mod graph_file;
 mod group;
+pub mod picture;
 mod popularity;
 mod report;
 mod subtrees;

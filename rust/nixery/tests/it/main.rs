@@ -17,6 +17,7 @@ mod gc;
 mod harness;
 mod images;
 mod metrics;
+mod pictures;
 mod protocol;
 mod reproducible;
 mod sharing;
