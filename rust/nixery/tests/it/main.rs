@@ -18,6 +18,7 @@ mod images;
 mod metrics;
 mod protocol;
 mod reproducible;
+mod settings_page;
 mod sharing;
 mod sources;
 mod storage;

@@ -16,7 +16,7 @@ mod server;
 pub(crate) use client::{Response, digest_of, get, head, request, run};
 pub(crate) use emulator::{ACCOUNT, BUCKET, Emulator};
 pub(crate) use fault_proxy::{Fault, FaultProxy, Rule};
-pub(crate) use packages::{Repository, Source, debian, fixtures, git, nix_config};
+pub(crate) use packages::{Repository, Source, debian, fixtures, git, nix_config, repository};
 pub(crate) use server::{Server, Setup};
 
 /// Waits until something has happened.
