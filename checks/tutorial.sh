@@ -69,6 +69,8 @@ cp -a /etc/. "$work/etc" && mount --bind "$work/etc" /etc && mount --bind "$work
   || die "directories could not be mounted"
 mkdir -p /etc/nixery
 echo '127.0.0.1 localhost nixery.example.org' >/etc/hosts
+ln -s "$pinned" /srv/debian
+ln -s "$repository/checks/book/nixpkgs" /srv/nixpkgs
 ln -s "$nixery" "$work/bin/nixery"
 ln -s "$popcount" "$work/bin/nixery-popcount"
 ln -s "$nixery" "$work/target/release/nixery"
@@ -78,7 +80,8 @@ export XDG_CACHE_HOME=${cache%/nixery} HOME=$work/home STATE_DIRECTORY=$work/sta
 export PATH=$work/bin:$repository/nix/prepare-image:$PATH
 export NIXERY=$nixery PS1=
 unset PORT NIXERY_CHANNEL NIXERY_PKGS_REPO NIXERY_PKGS_PATH NIXERY_CONFIG STORAGE_PATH WEB_DIR NIX_TIMEOUT \
-  NIX_POPULARITY_URL XDG_STATE_HOME
+  NIX_POPULARITY_URL XDG_STATE_HOME SSL_CERT_FILE CURL_CA_BUNDLE GIT_SSL_CAINFO
+unset {http,https,all,no}_proxy {HTTP,HTTPS,ALL,NO}_PROXY
 
 start_dockerd "$work/docker" || die "dockerd didn't start: $(tail -n 3 "$work/docker/log")"
 "$repository/checks/book/commands.py" --run "$work" "$@"

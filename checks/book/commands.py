@@ -89,6 +89,8 @@ def run_page(page: str, commands: list[Command], plan: Plan, work: Path):
     (directory / "target").symlink_to(work / "target")
     terminal = Terminal(directory, work)
     try:
+        if plan.server and not missing:
+            terminal.serve('NIXERY_PKGS_PATH="$pinned" nixery', is_ready)
         if plan.given and not missing:
             status, printed, _ = terminal.run(plan.given)
             if status:

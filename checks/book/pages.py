@@ -81,11 +81,11 @@ def pages(repository: Path) -> dict[str, list[Command]]:
 def pattern_of(line: str) -> str:
     """What may stand for a line of a page: numbers and hashes are others on each
     machine, and … is what the page leaves out."""
-    pieces = re.split(r"(…|[0-9a-f]{40,64}|[0-9a-df-np-sv-z]{32}|[0-9]+|\s+)", line)
+    pieces = re.split(r"(…|[0-9a-f]{40,64}|[0-9a-df-np-sv-z]{32}|[0-9]+(?:\.[0-9]+)*|\s+)", line)
     varying = {
         "…": ".*",
         "hash": "[0-9a-z]{32,64}",
-        "number": "[0-9]+",
+        "number": r"[0-9]+(?:\.[0-9]+)*",
         "blank": r"\s+",
     }
 
@@ -94,7 +94,7 @@ def pattern_of(line: str) -> str:
             return piece
         if piece.isspace():
             return "blank"
-        return "number" if len(piece) < 32 and piece.isdigit() else "hash"
+        return "number" if len(piece) < 32 else "hash"
 
     return "".join(
         varying[kind(piece)] if index % 2 else re.escape(piece)

@@ -17,6 +17,8 @@ class Plan:
 
     # Programs without which the page's commands are skipped.
     needs: list[str] = field(default_factory=list)
+    # Whether the server has to serve the offline package set.
+    server: bool = False
     # Shell code that is run before all of them, for what the page takes for granted.
     given: str = ""
     # Shell code that is run before a command.
