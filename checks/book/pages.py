@@ -70,11 +70,11 @@ def commands_of(name: str, text: str) -> list[Command]:
 
 
 def pages(repository: Path) -> dict[str, list[Command]]:
-    """All pages that show commands, in the order of the book."""
+    """All pages that show commands: the book in its order, and the README."""
     source = repository / "book/src"
     names = re.findall(r"\(([^)]+\.md)\)", (source / "SUMMARY.md").read_text())
-    found = {"README.md": commands_of("README.md", (repository / "README.md").read_text())}
-    found |= {name: commands_of(name, (source / name).read_text()) for name in names}
+    found = {name: commands_of(name, (source / name).read_text()) for name in names}
+    found["README.md"] = commands_of("README.md", (repository / "README.md").read_text())
     return {name: commands for name, commands in found.items() if commands}
 
 

@@ -60,6 +60,7 @@ class Terminal:
         self.end_server()
         os.killpg(self.shell.pid, signal.SIGKILL)
         self.shell.wait()
+        self.shell.stdin.close()
         for descriptor in (self.master, self.slave, self.said):
             os.close(descriptor)
 

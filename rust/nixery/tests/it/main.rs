@@ -11,6 +11,7 @@ mod bucket;
 mod builds;
 mod concurrency;
 mod crashes;
+mod errors_page;
 mod failures;
 mod gc;
 mod harness;
