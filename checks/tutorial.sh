@@ -65,8 +65,9 @@ ip link set lo up || die "the network could not be set up"
 
 # What pages write to, and what they read that isn't there.
 mkdir -p "$work"/{etc,srv,home,state,bin,target/release}
-cp -a /etc/. "$work/etc" && mount --bind "$work/etc" /etc && mount --bind "$work/srv" /srv \
-  || die "directories could not be mounted"
+if ! { cp -a /etc/. "$work/etc" && mount --bind "$work/etc" /etc && mount --bind "$work/srv" /srv; }; then
+  die "directories could not be mounted"
+fi
 mkdir -p /etc/nixery
 echo '127.0.0.1 localhost nixery.example.org' >/etc/hosts
 ln -s "$pinned" /srv/debian
