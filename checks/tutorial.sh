@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the commands that the book shows, of the tutorial and of all other pages, as they
-# stand there: in a network and with directories of their own, so that port 8080 is free
-# and nothing is left behind. Those that can't be run here are listed with the reason in
+# stand there: with a network, directories and processes of their own, so that port 8080 is
+# free and nothing is left behind. Those that can't be run here are listed with the reason in
 # checks/book/plan.toml; one that isn't there is run.
 #
 # Usage: checks/tutorial.sh [PAGE…]
@@ -30,21 +30,34 @@ if [[ -z ${NIXERY_BOOK_WORK-} ]]; then
     (cd "$repository" && cargo build --locked -p nixery-popcount >&2) || die "nixery-popcount could not be built"
     popcount=$(cd "$repository" && cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)/debug/nixery-popcount
   fi
+  # Short, as the paths of sockets may have 107 characters only.
+  NIXERY_BOOK_WORK=$(mktemp -d /tmp/nixery-book.XXXXXX)
+  inside=''
+  # shellcheck disable=SC2317,SC2329 # called by the trap
+  leave() {
+    trap '' INT TERM HUP
+    if [[ -n $inside ]]; then end "$inside"; fi
+    remove_tree "$NIXERY_BOOK_WORK"
+  }
+  trap leave EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+
   # The emulator's Python packages, which can't be downloaded later.
-  start_gcs_emulator "$(mktemp -d)"
+  start_gcs_emulator "$NIXERY_BOOK_WORK/gcs"
   end "$emulator"
   unset NIXERY_STORAGE_BACKEND GCS_BUCKET GOOGLE_APPLICATION_CREDENTIALS NIXERY_GCS_ENDPOINT
 
-  # Short, as the paths of sockets may have 107 characters only.
-  NIXERY_BOOK_WORK=$(mktemp -d /tmp/nixery-book.XXXXXX)
   export NIXERY_BOOK_WORK packages pinned nixery popcount
-  trap 'remove_tree "$NIXERY_BOOK_WORK"' EXIT
-  trap : INT TERM HUP # are for what runs below, which ends then
-  unshare --net --mount --propagation private "${BASH_SOURCE[0]}" "$@"
+  # Whatever the commands start ends with it.
+  unshare --net --mount --propagation private --pid --fork --kill-child --mount-proc \
+    "${BASH_SOURCE[0]}" "$@" &
+  inside=$!
+  wait "$inside"
   exit
 fi
 
-# --- In a network and with mounts of its own -------------------------------------------
+# --- With a network, mounts and processes of its own -----------------------------------
 
 work=$NIXERY_BOOK_WORK
 dockerd=''

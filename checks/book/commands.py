@@ -103,6 +103,7 @@ def run_page(page: str, commands: list[Command], plan: Plan, work: Path):
             if reason is not None:
                 skip(name_of(command), reason)
                 continue
+            began = time.monotonic()
             try:
                 run_command(terminal, command, plan)
             except Failed as failure:
@@ -110,7 +111,7 @@ def run_page(page: str, commands: list[Command], plan: Plan, work: Path):
                 if isinstance(failure, Hung):
                     return
             else:
-                result(True, name_of(command))
+                result(True, f"{name_of(command)} # {time.monotonic() - began:.1f} s")
     finally:
         terminal.end()
 

@@ -1,5 +1,5 @@
 """The commands that pages show: what is typed in their blocks ```console, and what
-they say is printed."""
+they say is printed; and scripts, in blocks ```bash."""
 
 import re
 import subprocess
@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PROMPT = re.compile(r"bash-[0-9.]+[#$] ")
+
+
+# Blocks that are one command as a whole.
+SCRIPTS = ("bash", "sh", "shell")
 
 
 @dataclass
@@ -40,7 +44,7 @@ def is_whole(text: str) -> bool:
 def commands_of(name: str, text: str) -> list[Command]:
     """The commands of a page, in their order."""
     commands: list[Command] = []
-    indentation, typing = None, False
+    indentation, language, typing = None, "", False
     for number, line in enumerate(text.splitlines(), 1):
         fence = re.match(r"( *)```(\w*)", line)
         if fence and indentation is not None:
@@ -48,10 +52,16 @@ def commands_of(name: str, text: str) -> list[Command]:
                 raise ValueError(f"{name}:{number}: a command is not complete: {commands[-1].text}")
             indentation = None
         elif fence:
-            # Other blocks are skipped until they end.
-            indentation = len(fence[1]) if fence[2] == "console" else -1
-        elif indentation is None or indentation < 0:
+            indentation, language = len(fence[1]), fence[2]
+            if language in SCRIPTS:
+                commands.append(Command(name, number, ""))
+        elif indentation is None:
             continue
+        elif language in SCRIPTS:
+            commands[-1].text = (commands[-1].text + "\n" + line[indentation:]).lstrip("\n")
+        elif language != "console":
+            if line[indentation:].startswith("$ "):
+                raise ValueError(f"{name}:{number}: commands are in blocks ```console")
         elif typing:
             commands[-1].text += "\n" + line[indentation:]
             typing = not is_whole(commands[-1].text)
@@ -70,9 +80,11 @@ def commands_of(name: str, text: str) -> list[Command]:
 
 
 def pages(repository: Path) -> dict[str, list[Command]]:
-    """All pages that show commands: the book in its order, and the README."""
+    """All pages that show commands: the tutorial, the others in their order, and the README."""
     source = repository / "book/src"
     names = re.findall(r"\(([^)]+\.md)\)", (source / "SUMMARY.md").read_text())
+    # A newcomer begins with the tutorial, where nobody has made an image before.
+    names.sort(key=lambda name: not name.startswith("tutorial/"))
     found = {name: commands_of(name, (source / name).read_text()) for name in names}
     found["README.md"] = commands_of("README.md", (repository / "README.md").read_text())
     return {name: commands for name, commands in found.items() if commands}

@@ -14,7 +14,7 @@ PAGE = """
 # A page
 
 ```text
-$ not a command
+not a command
 ```
 
 ```console
@@ -34,22 +34,31 @@ $ wc \\
   one
   bash-5.2# exit
   ```
+
+```bash
+for one in 1 2; do
+  echo "$one"
+done
+```
 """
 
 
 class Commands(unittest.TestCase):
     def test_they_are_found_with_all_their_lines(self):
-        here, count, shell = commands_of("page.md", PAGE)
+        here, count, shell, script = commands_of("page.md", PAGE)
         self.assertEqual(here.text, "cat >file <<'END'\n$ not a command either\nEND")
         self.assertEqual((count.text, count.printed), ("wc \\\n    -l file", ["1 file"]))
         self.assertEqual([typed.text for typed in shell.typed], ["echo one", "exit"])
         self.assertEqual(shell.typed[0].printed, ["one"])
+        self.assertEqual(script.text, 'for one in 1 2; do\n  echo "$one"\ndone')
 
     def test_one_that_does_not_end_is_an_error(self):
         with self.assertRaises(ValueError):
             commands_of("page.md", "```console\n$ echo 'one\n```\n")
         with self.assertRaises(ValueError):
             commands_of("page.md", "```console\nprinted by nobody\n```\n")
+        with self.assertRaises(ValueError):
+            commands_of("page.md", "```text\n$ hidden\n```\n")
 
     def test_the_plan_must_be_about_them(self):
         pages = {"page.md": commands_of("page.md", "```console\n$ run … it\n$ echo\n```\n")}
