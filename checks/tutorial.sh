@@ -43,10 +43,8 @@ if [[ -z ${NIXERY_BOOK_WORK-} ]]; then
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
 
-  # The emulator's Python packages, which can't be downloaded later.
-  start_gcs_emulator "$NIXERY_BOOK_WORK/gcs"
-  end "$emulator"
-  unset NIXERY_STORAGE_BACKEND GCS_BUCKET GOOGLE_APPLICATION_CREDENTIALS NIXERY_GCS_ENDPOINT
+  # Has its Python packages installed, which can't be downloaded later.
+  "$repository/checks/gcs-emulator/run" --help >/dev/null || die "the emulator of Cloud Storage could not be installed"
 
   export NIXERY_BOOK_WORK packages pinned nixery popcount
   # Whatever the commands start ends with it.
@@ -97,5 +95,7 @@ unset PORT NIXERY_CHANNEL NIXERY_PKGS_REPO NIXERY_PKGS_PATH NIXERY_CONFIG STORAG
   NIX_POPULARITY_URL XDG_STATE_HOME SSL_CERT_FILE CURL_CA_BUNDLE GIT_SSL_CAINFO
 unset {http,https,all,no}_proxy {HTTP,HTTPS,ALL,NO}_PROXY
 
+# In memory, as it is thrown away.
+if ! { mkdir "$work/docker" && mount -t tmpfs tmpfs "$work/docker"; }; then die "there is no place for images"; fi
 start_dockerd "$work/docker" || die "dockerd didn't start: $(tail -n 3 "$work/docker/log")"
 "$repository/checks/book/commands.py" --run "$work" "$@"
