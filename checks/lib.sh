@@ -48,6 +48,7 @@ package_of() {
     docker) if apt-cache show docker-cli >/dev/null 2>&1; then echo docker-cli; else echo docker.io; fi ;;
     dockerd) echo docker.io ;;
     flock | unshare) echo util-linux ;;
+    ip) echo iproute2 ;;
     perl) echo perl-base ;;
     pgrep) echo procps ;;
     selenium) echo python3-selenium ;;

@@ -18,6 +18,10 @@
 #   own-image      Nixery's own image in docker, assembled without nixpkgs; needs root
 #   browser        the server's pages in Chromium, while docker pulls; needs root, and
 #                  axe-core, which is downloaded
+#   book           the book: that it is known of each command how it is run or why not;
+#                  with mdbook on PATH, that it can be built and its links lead somewhere
+#   tutorial       the commands that the book shows, of the tutorial and of all pages;
+#                  needs root
 #   nix-versions   the builder with newer versions of Nix, which are downloaded;
 #                  only when named, or with --all
 #   evaluate       the flake and the module, with nixpkgs, which is downloaded; only
@@ -33,7 +37,7 @@ set -uo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-all=(fmt clippy scripts nix builder packages gcs-emulator rust clients systemd own-image browser)
+all=(fmt clippy scripts nix builder packages gcs-emulator rust book clients systemd own-image tutorial browser)
 more=(nix-versions evaluate)
 suites=()
 for argument; do
@@ -66,6 +70,7 @@ suite_clients() { checks/clients.sh; }
 suite_systemd() { checks/systemd.sh; }
 suite_own-image() { checks/own-image.sh; }
 suite_browser() { checks/browser.sh; }
+suite_tutorial() { checks/tutorial.sh; }
 suite_evaluate() { checks/evaluate.sh; }
 
 # files PATTERN…: the files of the repository, as git knows them.
@@ -90,6 +95,19 @@ suite_nix() {
   lint nixfmt --check "${nix_files[@]}" || bad=1
   lint statix check . || bad=1
   lint deadnix --fail . || bad=1
+  return "$bad"
+}
+
+suite_book() {
+  local bad=0
+  judge "the tests of what finds and compares commands" checks/book/test.py || bad=1
+  judge "of each command it is known how it is run, or why not" checks/book/commands.py --check || bad=1
+  if has mdbook; then
+    judge "mdbook build" mdbook build --dest-dir "$work/book" book || bad=1
+    judge "all that the built pages refer to is there" checks/book/links.py "$work/book" || bad=1
+  else
+    echo "# skipped: mdbook is not on PATH"
+  fi
   return "$bad"
 }
 
@@ -150,10 +168,11 @@ run_suite() { # NAME
 
 began=$SECONDS
 programs=(git jq curl certificates)
-if wants clippy || wants rust || wants clients || wants systemd || wants own-image || wants browser; then programs+=(cc); fi
+if wants clippy || wants rust || wants clients || wants systemd || wants own-image || wants tutorial || wants browser; then programs+=(cc); fi
 if wants rust || wants nix || wants builder || wants packages || wants nix-versions; then programs+=(nix nix-store nix-instantiate); fi
 if wants scripts; then programs+=(shellcheck); fi
 if wants builder || wants nix-versions; then programs+=(python3 pgrep); fi
+if wants book; then programs+=(python3); fi
 if wants gcs-emulator || wants rust; then programs+=(python3 venv openssl); fi
 need "${programs[@]}"
 if wants fmt || wants clippy || wants rust; then need_rust rustfmt clippy; fi
@@ -161,7 +180,7 @@ if wants rust || wants packages; then
   prepare_packages
   export NIXERY_TEST_PACKAGES=$packages
 fi
-if [[ -z ${NIXERY-} ]] && { wants clients || wants systemd || wants own-image || wants browser; }; then
+if [[ -z ${NIXERY-} ]] && { wants clients || wants systemd || wants own-image || wants tutorial || wants browser; }; then
   # Not optimised, as the suite rust has it: compiling it takes longer than it saves.
   need_rust
   target=$(cd "$repository" && cargo build --workspace --locked >&2 \

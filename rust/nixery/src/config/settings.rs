@@ -1,5 +1,8 @@
 //! Every setting: its key in the TOML file, its environment variable, and what
 //! it means.
+//!
+//! The tables of `book/src/reference/configuration.md` are made of this: a test
+//! compares them, and with `NIXERY_WRITE_BOOK=1` in its environment writes them.
 
 /// One setting.
 #[derive(Clone, Copy, Debug)]
@@ -10,9 +13,11 @@ pub struct Setting {
     pub variable: &'static str,
     /// What its value is.
     pub kind: Kind,
-    /// Value without the setting, in words where it is not one constant.
+    /// Value without the setting: a constant, which is one word, or some words
+    /// in Markdown; empty if there is none.
     pub default: &'static str,
-    /// Meaning, unit and allowed values.
+    /// Meaning, unit and allowed values: whole sentences in Markdown, whose links
+    /// are those of the reference's page.
     pub help: &'static str,
 }
 
@@ -54,208 +59,234 @@ pub const SETTINGS: &[Setting] = &[
         "every address, IPv6 and IPv4",
         "IP address to listen on.",
     ),
-    number("server.port", "PORT", "8080", "TCP port to listen on; 0 takes a free one."),
+    number("server.port", "PORT", "8080", "TCP port to listen on, 0 to 65535; 0 takes a free one."),
     text(
         "source.channel",
         "NIXERY_CHANNEL",
         "",
-        "Package source: a branch of nixpkgs, such as nixos-unstable, or a full commit of it.",
+        "A branch of nixpkgs, such as `nixos-unstable`, or a full commit of it.",
     ),
     text(
         "source.repo",
         "NIXERY_PKGS_REPO",
         "",
-        "Package source: URL of a git repository that is a package set. Image tags are its \
+        "URL, or absolute path, of a Git repository that is a package set. Image tags are its \
          branches, tags and commits.",
     ),
     text(
         "source.path",
         "NIXERY_PKGS_PATH",
         "",
-        "Package source: absolute path of a directory, or Nix file, that is a package set.",
+        "Absolute path of a directory with a `default.nix`, or of a Nix file in a directory of its \
+         own, that is a package set.",
     ),
     number(
         "source.refresh",
         "NIXERY_SOURCE_REFRESH",
         "300",
         "Seconds after which it is asked again, in the background, which commit a channel, branch \
-         or tag is at; less than 5 count as 5.",
+         or tag is at, 0 to 31536000; less than 5 count as 5.",
     ),
     list(
         "source.channels",
         "NIXERY_SOURCE_CHANNELS",
-        "nixos-[0-9][0-9].[0-9][0-9], the same with -small, nixos-unstable, nixos-unstable-small",
-        "Of nixpkgs: patterns of the channels that image tags may choose besides latest; an empty \
-         list allows none.",
+        "[those of the releases](#tags-of-nixpkgs)",
+        "For nixpkgs only: patterns of the channels that image tags may choose besides `latest`. An \
+         empty list (`[]` in the file, `,` in the variable) allows none.",
     ),
     list(
         "source.references",
         "NIXERY_SOURCE_REFERENCES",
-        "all",
-        "Of a git repository: patterns of the branches and tags that image tags may choose \
-         besides latest.",
+        "all of them",
+        "For a Git repository only: patterns of the branches and tags that image tags may choose besides \
+         `latest`. An empty list allows none.",
     ),
     flag(
         "source.allow_commits",
         "NIXERY_SOURCE_ALLOW_COMMITS",
-        "true for a git repository without source.references, otherwise false",
-        "Whether an image tag may be a full commit, which can be anybody's.",
+        "[depends on the source](#commits-as-tags)",
+        "Whether an image tag may be a full commit: `true` or `false`.",
     ),
     text(
         "source.nixpkgs_repository",
         "NIXERY_NIXPKGS_REPOSITORY",
         "https://github.com/NixOS/nixpkgs",
-        "Of nixpkgs: URL of the git repository that is asked which commit a channel is at.",
+        "For nixpkgs only: URL of the Git repository that is asked which commit a channel is at.",
     ),
     text(
         "source.nixpkgs_archive",
         "NIXERY_NIXPKGS_ARCHIVE",
         "https://github.com/NixOS/nixpkgs/archive",
-        "Of nixpkgs: http, https or file URL below which the tarball of a commit is COMMIT.tar.gz.",
+        "For nixpkgs only: URL below which the tarball of a commit is `COMMIT.tar.gz`: `http://`, \
+         `https://` or `file:///`.",
     ),
     flag(
         "source.fingerprint",
         "NIXERY_SOURCE_FINGERPRINT",
         "true",
-        "Of a directory: whether it is looked at what it contains, so that its images are known \
-         again; without, Nix runs at each pull.",
+        "For a directory only: whether it is looked at [what the directory is \
+         at](#what-a-directory-is-at), so that its images are known again. With `false`, Nix runs \
+         at each pull that comes over five seconds after the last, unless the path is one in the \
+         Nix store.",
     ),
     text(
         "storage.backend",
         "NIXERY_STORAGE_BACKEND",
         "filesystem",
-        "Where images are kept: filesystem, or gcs for a bucket of Google Cloud Storage.",
+        "Where images are kept: `filesystem`, in a directory, or `gcs`, in a [bucket](#gcs).",
     ),
     text(
         "storage.path",
         "STORAGE_PATH",
-        "storage, in the state directory",
-        "Directory for the filesystem backend; made where it is missing. Several servers may \
-         share it.",
+        "`storage` in the [state directory](#the-state-directory)",
+        "With `filesystem`: absolute path of a directory; made where it is missing. Several \
+         servers may share it.",
     ),
-    text("gcs.bucket", "GCS_BUCKET", "", "Name of the bucket. Several servers may share it."),
+    text(
+        "gcs.bucket",
+        "GCS_BUCKET",
+        "must be set",
+        "Name of the bucket, without `gs://`. Several servers may share it.",
+    ),
     text(
         "gcs.credentials",
         "GOOGLE_APPLICATION_CREDENTIALS",
-        "the well-known file of gcloud, then the metadata server",
-        "File with the credentials of the server, as Google gives it (JSON).",
+        "`google` among [systemd's credentials](command-line.md#under-systemd), then the file that \
+         `gcloud` has written for the user, then the metadata server",
+        "Absolute path of a file with the server's credentials (JSON): of a service account, a \
+         user, an impersonated account, or for workload identity federation.",
     ),
     flag(
         "gcs.redirect",
         "NIXERY_GCS_REDIRECT",
         "true",
-        "Whether clients are sent to the bucket for blobs; without, the server reads them and \
+        "Whether clients are sent to the bucket for blobs; with `false`, the server reads them and \
          passes them on.",
     ),
     text(
         "gcs.sign",
         "NIXERY_GCS_SIGN",
         "key",
-        "How URLs in the bucket are signed: key, with gcs.signing_key or the key in \
-         gcs.credentials, and not at all where there is neither; iam, by Google's service for \
-         that (signBlob); none.",
+        "How the URLs in the bucket are signed: `key`, with `gcs.signing_key` or else the key in \
+         `gcs.credentials`, and not at all where there is neither; `iam`, by Google's service for \
+         that (signBlob); `none`.",
     ),
     text(
         "gcs.signing_key",
         "GCS_SIGNING_KEY",
-        "the key in gcs.credentials, if it is a service account's",
-        "File with the private key that URLs are signed with (PEM).",
+        "`signing-key` among systemd's credentials, then the key in `gcs.credentials`, if that is \
+         of a service account",
+        "Absolute path of a file with a private RSA key (PEM, PKCS #8 or PKCS #1, not encrypted).",
     ),
     text(
         "gcs.signing_account",
         "GCS_SIGNING_ACCOUNT",
         "",
-        "The service account that has gcs.signing_key: its e-mail address.",
+        "The service account that has this key: its e-mail address. Must be set with \
+         `gcs.signing_key`.",
     ),
     text(
         "gcs.endpoint",
         "NIXERY_GCS_ENDPOINT",
         "https://storage.googleapis.com",
-        "URL of the service as this server reaches it: a private endpoint, or an emulator.",
+        "URL of the service as the server reaches it: scheme, host and port. A private endpoint, \
+         or an emulator.",
     ),
     text(
         "gcs.public_endpoint",
         "NIXERY_GCS_PUBLIC_ENDPOINT",
-        "gcs.endpoint",
-        "URL of the service as clients reach it.",
+        "that of `gcs.endpoint`",
+        "The same as clients reach it.",
     ),
     flag(
         "gcs.anonymous",
         "NIXERY_GCS_ANONYMOUS",
         "false",
-        "Whether the server uses the bucket without credentials, as emulators let it.",
+        "Whether the server uses the bucket without credentials, as emulators let it; \
+         `gcs.credentials` is not read then.",
     ),
     text(
         "cache.path",
         "NIXERY_CACHE_PATH",
-        "CACHE_DIRECTORY, or cache in the state directory",
-        "Directory of this server alone, for manifests and what sources are at.",
+        "`$CACHE_DIRECTORY`, or `cache` in the [state directory](#the-state-directory)",
+        "Absolute path of a directory of this server alone, for manifests and for what sources are \
+         at; made where it is missing. It may be deleted at any time.",
     ),
-    number("cache.max_mb", "NIXERY_CACHE_MAX_MB", "64", "Most megabytes in that directory."),
+    number(
+        "cache.max_mb",
+        "NIXERY_CACHE_MAX_MB",
+        "64",
+        "Most megabytes in it, 0 to 1048576. What was used least recently is removed first.",
+    ),
     number(
         "gc.interval",
         "NIXERY_GC_INTERVAL",
         "0",
-        "Seconds between garbage collections of the storage; 0 leaves them to nixery --gc.",
+        "Seconds between collections by the server, 0 to 31536000; the first is ten minutes after \
+         the start, or earlier. 0 leaves them to [`nixery --gc`](command-line.md#--gc).",
     ),
     number(
         "gc.keep",
         "NIXERY_GC_KEEP",
         "30",
-        "Days after the last request for an image until it may be removed.",
+        "Days after the last request for an image, by name or by digest, until it may be removed, \
+         0 to 36500.",
     ),
     number(
         "gc.max_bytes",
         "NIXERY_GC_MAX_BYTES",
         "0",
-        "Most bytes of blobs that garbage collection leaves: if there are more, the images that \
-         were asked for least recently go; 0 for no limit.",
+        "Most bytes of blobs that a collection leaves: if there are more, the images that were \
+         asked for least recently are removed, even if that was fewer than `gc.keep` days ago. 0 \
+         for no limit. What was used in the last 65 minutes stays all the same.",
     ),
     number(
         "nix.timeout",
         "NIX_TIMEOUT",
         "60",
-        "Seconds that Nix may take for one image at a time. What was built by then is kept, so a \
-         later try goes on from there.",
+        "Seconds that Nix may take at a time for one image, 1 to 31536000. What was built by then \
+         is kept, so a later try goes on from there. Waiting for a turn and packing do not count.",
     ),
     number(
         "nix.max_builds",
         "NIXERY_NIX_MAX_BUILDS",
         "4",
-        "For how many images Nix runs at the same time.",
+        "For how many images Nix runs at the same time, 1 to 10000. Images that need no Nix do not \
+         wait for a turn.",
     ),
     number(
         "nix.max_queue",
         "NIXERY_NIX_MAX_QUEUE",
         "100",
-        "How many more images may be made or wait for their turn; clients that ask for others are \
-         told to come back later.",
+        "How many more images may be made or wait for their turn, 0 to 1000000; clients that ask \
+         for others get 429.",
     ),
     text(
         "nix.popularity_url",
         "NIX_POPULARITY_URL",
-        "none",
-        "Where the popularity of packages is read from at start (http, https or file URL).",
+        "",
+        "Where the popularity of packages is read from at start: an `http://`, `https://` or \
+         `file:///` URL. See [Layering](../explanation/layering.md#popularity).",
     ),
     text(
         "nix.roots",
         "NIXERY_NIX_ROOTS",
-        "roots, in the state directory",
-        "Directory for the roots that keep Nix's garbage collector away from what is being \
-         packed.",
+        "`roots` in the [state directory](#the-state-directory)",
+        "Absolute path of a directory for the roots that keep Nix's garbage collector away from \
+         what is being packed.",
     ),
     text(
         "image.platform",
         "NIXERY_IMAGE_PLATFORM",
         "that of the server's machine",
-        "Platform of images whose name doesn't choose one: amd64 or arm64.",
+        "Platform of images whose name does not choose one: `amd64` or `arm64`.",
     ),
     number(
         "image.max_layers",
         "NIXERY_IMAGE_MAX_LAYERS",
         "94",
-        "Most layers that the store paths of an image are spread over, 1 to 120. One more \
-         holds the links to them.",
+        "Most layers that the store paths of an image are spread over, 1 to 120. One more holds \
+         the links to them.",
     ),
     number(
         "packing.level",
@@ -266,35 +297,36 @@ pub const SETTINGS: &[Setting] = &[
     number(
         "packing.threads",
         "NIXERY_PACKING_THREADS",
-        "the number of CPU cores",
+        "the number of CPU cores, at most 256",
         "Threads that compress, for all images together, 1 to 256.",
     ),
     flag(
         "web.builds",
         "NIXERY_WEB_BUILDS",
         "true",
-        "Whether everybody may see which images are made, and Nix's log of it, below /builds.",
+        "Whether everybody may see [which images are made](http-api.md#builds), and Nix's log of \
+         it.",
     ),
     text(
         "web.dir",
         "WEB_DIR",
         "",
-        "Absolute path of a directory with web pages, such as the book, that are served beside \
-         the server's own.",
+        "Absolute path of a directory with web pages, such as this book, that are served beside \
+         the server's own. The flake's package sets the book, unless it is set.",
     ),
     text(
         "log.filter",
         "NIXERY_LOG",
         "info",
-        "Which messages are logged: a level (error, warn, info, debug, trace), or directives \
-         such as nixery=debug,warn.",
+        "Which messages are logged: a level (`error`, `warn`, `info`, `debug`, `trace`), or \
+         directives such as `nixery=debug,warn`.",
     ),
     text(
         "log.format",
         "NIXERY_LOG_FORMAT",
-        "journal if standard error is systemd's journal, otherwise text",
-        "How messages are written: text or json, to standard error, or to the journal, with \
-         fields.",
+        "`journal` if standard error is the journal (`$JOURNAL_STREAM`), otherwise `text`",
+        "`text`, lines for people; `json`, one object a line; `journal`, entries with a priority \
+         and fields such as `NIXERY_IMAGE`.",
     ),
 ];
 

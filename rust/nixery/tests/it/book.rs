@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 use nixery::config::settings::SETTINGS;
 use regex::Regex;
 
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
-}
+use crate::harness::repository;
 
 /// All pages: of the book, and those at the top of the repository.
 fn pages() -> Vec<PathBuf> {
@@ -94,22 +92,6 @@ fn every_page_is_in_the_summary() {
         let name = name.to_str().unwrap();
         assert!(name == "SUMMARY.md" || summary.contains(&format!("({name})")), "{name}");
     }
-}
-
-#[test]
-fn every_setting_has_its_row_and_no_row_is_of_none() {
-    let page = repository().join("book/src/reference/configuration.md");
-    let text = fs::read_to_string(page).unwrap();
-    let row = Regex::new(r"(?m)^\| `([a-z]+\.[a-z_]+)` \| `([A-Z_]+)` \|").unwrap();
-    let rows: BTreeSet<(String, String)> =
-        row.captures_iter(&text).map(|row| (row[1].to_owned(), row[2].to_owned())).collect();
-    let settings: BTreeSet<(String, String)> = SETTINGS
-        .iter()
-        .map(|setting| (setting.key.to_owned(), setting.variable.to_owned()))
-        .collect();
-    let missing: Vec<_> = settings.difference(&rows).collect();
-    let unknown: Vec<_> = rows.difference(&settings).collect();
-    assert!(missing.is_empty() && unknown.is_empty(), "missing {missing:?}, unknown {unknown:?}");
 }
 
 /// Other keys are let through there, but have no type and no description.
