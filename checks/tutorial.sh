@@ -80,7 +80,7 @@ if ! { cp -a /etc/. "$work/etc" && mount --bind "$work/etc" /etc && mount --bind
   die "directories could not be mounted"
 fi
 mkdir -p /etc/nixery
-echo '127.0.0.1 localhost nixery.example.org' >/etc/hosts
+echo '127.0.0.1 localhost nixery.example.org git.example.org' >/etc/hosts
 ln -s "$pinned" /srv/debian
 ln -s "$repository/checks/book/nixpkgs" /srv/nixpkgs
 ln -s "$nixery" "$work/bin/nixery"
@@ -90,7 +90,7 @@ printf '[user]\nname = You\nemail = you@example.org\n' >"$work/home/.gitconfig"
 
 export XDG_CACHE_HOME=${cache%/nixery} HOME=$work/home STATE_DIRECTORY=$work/state TERM=dumb
 export PATH=$work/bin:$repository/nix/prepare-image:$PATH
-export NIXERY=$nixery PS1=
+export NIXERY=$nixery PS1='' repository
 unset PORT NIXERY_CHANNEL NIXERY_PKGS_REPO NIXERY_PKGS_PATH NIXERY_CONFIG STORAGE_PATH WEB_DIR NIX_TIMEOUT \
   NIX_POPULARITY_URL XDG_STATE_HOME SSL_CERT_FILE CURL_CA_BUNDLE GIT_SSL_CAINFO
 unset {http,https,all,no}_proxy {HTTP,HTTPS,ALL,NO}_PROXY

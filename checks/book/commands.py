@@ -98,8 +98,9 @@ def run_page(page: str, commands: list[Command], plan: Plan, work: Path):
                 return
         for command in commands:
             reason = said_of(plan.skip, command)
-            if missing:
-                reason = f"{' and '.join(missing)} is not on PATH"
+            for program in missing or [said_of(plan.needs_for, command)]:
+                if program and not shutil.which(program):
+                    reason = f"{program} is not on PATH"
             if reason is not None:
                 skip(name_of(command), reason)
                 continue

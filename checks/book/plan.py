@@ -17,6 +17,8 @@ class Plan:
 
     # Programs without which the page's commands are skipped.
     needs: list[str] = field(default_factory=list)
+    # The same, for some of its commands.
+    needs_for: dict[str, str] = field(default_factory=dict)
     # Whether the server has to serve the offline package set.
     server: bool = False
     # Shell code that is run before all of them, for what the page takes for granted.
@@ -34,7 +36,7 @@ class Plan:
 
     def keys(self):
         """Every command that is named, and where."""
-        for name in ("before", "skip", "serves", "fails", "prints"):
+        for name in ("needs_for", "before", "skip", "serves", "fails", "prints"):
             for key in getattr(self, name):
                 yield name, key
 
