@@ -13,6 +13,9 @@ use thiserror::Error;
 
 use super::rules::{USER_NAME, is_user_name};
 
+/// Least doublings of bcrypt's work that there are.
+const MIN_COST: u32 = 4;
+
 /// Most doublings of bcrypt's work: at 15 it takes seconds to check one password.
 const MAX_COST: u32 = 15;
 
@@ -26,11 +29,6 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Whether nobody can log in.
-    pub fn is_empty(&self) -> bool {
-        self.passwords.hashes.is_empty() && self.tokens.0.is_empty()
-    }
-
     /// Whether there is a user of this name.
     pub fn have(&self, user: &str) -> bool {
         self.passwords.hashes.contains_key(user)
@@ -169,8 +167,8 @@ fn cost(hash: &str) -> Result<u32, String> {
     let is_whole = hash.len() == 60 && hash.is_ascii();
     let parts = is_whole.then(|| hash.parse::<HashParts>().ok()).flatten();
     match parts.map(|parts| parts.get_cost()) {
-        Some(cost) if cost <= MAX_COST && cost >= 4 => Ok(cost),
-        Some(cost) => Err(format!("its cost is {cost}: expected 4 to {MAX_COST}")),
+        Some(cost) if (MIN_COST..=MAX_COST).contains(&cost) => Ok(cost),
+        Some(cost) => Err(format!("its cost is {cost}: expected {MIN_COST} to {MAX_COST}")),
         None => Err("it is not a whole bcrypt hash, which has 60 characters".to_owned()),
     }
 }
@@ -231,7 +229,7 @@ mod tests {
     const ANN: &str = "ann:$2y$04$DHRNPAmxKk/F0y5E56evvOar7/QB3T.9dwwzjlJBju8rtQb2K2fZm";
 
     fn digest(token: &str) -> String {
-        Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect()
+        crate::oci::Digest::of(token.as_bytes()).to_string().replace("sha256:", "")
     }
 
     #[test]
@@ -275,7 +273,7 @@ mod tests {
         let (one, two) = (digest("one"), digest("two").to_uppercase());
         let tokens: Tokens =
             format!("ci:{one}\n# old\nci:{two}\nann:{}", digest("three")).parse().unwrap();
-        let user = |token: &str| tokens.user(token.as_bytes()).map(|user| user.to_string());
+        let user = |token: &str| tokens.user(token.as_bytes()).map(ToString::to_string);
         assert_eq!(user("one").as_deref(), Some("ci"));
         assert_eq!(user("two").as_deref(), Some("ci"));
         assert_eq!(user("three").as_deref(), Some("ann"));

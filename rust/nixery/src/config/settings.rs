@@ -27,6 +27,8 @@ pub enum Kind {
     Flag,
     /// Texts, separated by commas or blanks.
     List,
+    /// Texts with blanks and commas in them, separated by semicolons or line ends.
+    Sentences,
 }
 
 macro_rules! constructor {
@@ -45,6 +47,7 @@ constructor!(text, Text);
 constructor!(number, Number);
 constructor!(flag, Flag);
 constructor!(list, List);
+constructor!(sentences, Sentences);
 
 /// All settings, by table.
 pub const SETTINGS: &[Setting] = &[
@@ -281,6 +284,31 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "Absolute path of a directory with web pages, such as the book, that are served beside \
          the server's own.",
+    ),
+    text(
+        "access.htpasswd",
+        "NIXERY_ACCESS_HTPASSWD",
+        "htpasswd among systemd's credentials, if it is there",
+        "File with users and bcrypt hashes of their passwords, as htpasswd -B writes it.",
+    ),
+    text(
+        "access.tokens",
+        "NIXERY_ACCESS_TOKENS",
+        "tokens among systemd's credentials, if it is there",
+        "File with users and SHA-256 of their tokens: USER:SHA-256 on each line.",
+    ),
+    sentences(
+        "access.rules",
+        "NIXERY_ACCESS_RULES",
+        "\"* may build\" if there are users; otherwise everybody may everything",
+        "Who may pull images that were made before, or have them built, of which packages.",
+    ),
+    text(
+        "access.url",
+        "NIXERY_ACCESS_URL",
+        "",
+        "URL of the server as clients reach it: scheme, host and port. Needed where some may do \
+         something without logging in, and others more.",
     ),
     text(
         "log.filter",

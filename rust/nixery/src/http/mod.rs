@@ -7,6 +7,7 @@ mod blobs;
 mod body;
 mod builds;
 mod error;
+mod gate;
 mod images;
 mod layout;
 mod listing;
@@ -14,6 +15,7 @@ mod manifests;
 mod pages;
 mod range;
 mod route;
+mod verify;
 mod web;
 
 use std::path::PathBuf;
@@ -26,11 +28,13 @@ use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, HeaderName, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics::Histogram;
 use tower_http::services::ServeDir;
 
+use crate::access::Right;
 use crate::assemble::Assembler;
 use crate::counters::request_seconds;
 use crate::platform::Platform;
@@ -38,6 +42,8 @@ use crate::source::{Source, TagRules};
 use crate::storage::Storage;
 use body::Buffers;
 use error::ApiError;
+pub use gate::Gate;
+use gate::Visitor;
 use route::{Reference, Route};
 
 /// What every answer of a registry says of itself; old Docker clients look for
@@ -65,6 +71,8 @@ pub struct Registry {
     pub shows_builds: bool,
     /// Has web pages that are served beside the server's own.
     pub web_directory: Option<PathBuf>,
+    /// Knows who may do what; `None`: everybody may everything.
+    pub gate: Option<Arc<Gate>>,
 }
 
 struct Shared {
@@ -122,6 +130,7 @@ pub fn router(registry: Registry) -> Router {
         .route("/readyz", get(web::readiness))
         .route("/metrics", get(web::metrics))
         .fallback(everything_else)
+        .layer(from_fn_with_state(Arc::clone(&shared), gate::pass))
         .with_state(shared)
 }
 
@@ -160,13 +169,21 @@ async fn files(shared: &Shared, request: Request) -> Response {
 }
 
 async fn registry(shared: &Shared, request: &Parts) -> Result<Response, ApiError> {
-    let Parts { method, uri, headers, .. } = request;
+    let Parts { method, uri, headers, extensions, .. } = request;
     let begin = Instant::now();
+    let visitor = extensions.get::<Visitor>().unwrap_or(&Visitor::Anybody);
+    if uri.path() == gate::TOKEN_PATH {
+        return gate::token(visitor, headers);
+    }
     let route = Route::parse(uri.path())?;
+    match route.name() {
+        Some(name) => shared.allow(visitor, Right::Pull, name)?,
+        None => visitor.enter()?,
+    }
     let result = match &route {
         Route::Base => Ok(listing::base()),
         Route::Manifest { name, reference } => {
-            manifests::serve(shared, name, reference, method, headers).await
+            manifests::serve(shared, visitor, name, reference, method, headers).await
         }
         Route::Blob { digest, .. } => blobs::serve(shared, digest, method, headers).await,
         Route::Tags { name } => Ok(listing::tags(name, uri.query())),
