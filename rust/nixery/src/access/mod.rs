@@ -4,6 +4,7 @@
 //! what it may do then `rules`. Files are read, and clients answered, elsewhere.
 
 mod credentials;
+mod pattern;
 mod presented;
 mod rules;
 

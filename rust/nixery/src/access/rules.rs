@@ -6,17 +6,14 @@
 use std::fmt;
 use std::str::FromStr;
 
-use glob::{MatchOptions, Pattern};
 use thiserror::Error;
 
+use super::pattern::PackagePattern;
 use super::{ANONYMOUS, Caller};
-use crate::image::{ALWAYS, ImageSpec, SHELL};
+use crate::image::{ALWAYS, ImageSpec};
 
 /// What stands for all who have logged in.
 const LOGGED_IN: &str = "*";
-
-/// The pattern that stands for what the meta-package of this name does.
-const SHELL_PATTERN: &str = "shell";
 
 /// Between names and between patterns.
 const SEPARATORS: [char; 5] = [',', ' ', '\t', '\n', '\r'];
@@ -45,15 +42,6 @@ enum Who {
     /// Whoever has logged in.
     LoggedIn,
     User(String),
-}
-
-/// A pattern of packages. `*` and `?` stay within a part of an attribute, between dots;
-/// `**` stands for any number of parts. Otherwise `python3packages.*` would allow
-/// everything, as that set has the whole package set in it again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct PackagePattern {
-    text: String,
-    pattern: Pattern,
 }
 
 /// Why a text is not a rule.
@@ -173,30 +161,6 @@ impl Rule {
     }
 }
 
-impl PackagePattern {
-    fn parse(text: &str) -> Result<Self, &'static str> {
-        if text.contains(['/', '\\']) {
-            return Err("rules are about single packages, in which there are no slashes");
-        }
-        // Images' names have no upper case, so there is no need to tell it apart.
-        let pattern = Pattern::new(&text.to_lowercase().replace('.', "/"));
-        let pattern = pattern.map_err(|error| error.msg)?;
-        Ok(Self { text: text.to_owned(), pattern })
-    }
-
-    fn matches(&self, package: &str) -> bool {
-        if self.text == SHELL_PATTERN && SHELL.contains(&package) {
-            return true;
-        }
-        let options = MatchOptions {
-            case_sensitive: true,
-            require_literal_separator: true,
-            require_literal_leading_dot: false,
-        };
-        self.pattern.matches_with(&package.to_lowercase().replace('.', "/"), options)
-    }
-}
-
 impl FromStr for Rule {
     type Err = InvalidRule;
 
@@ -249,7 +213,7 @@ impl fmt::Display for Rule {
         };
         write!(f, "{} may {right}", who.join(", "))?;
         for pattern in self.packages.iter().flatten() {
-            write!(f, " {}", pattern.text)?;
+            write!(f, " {}", pattern.as_str())?;
         }
         Ok(())
     }
@@ -307,19 +271,6 @@ mod tests {
             assert_eq!(build(image), Err(vec!["htop".to_owned()]), "{image}");
         }
         assert_eq!(allow(&rules, "bob", Right::Pull, "arm64"), Err(Vec::new()));
-    }
-
-    #[test]
-    fn stars_stay_between_dots() {
-        let python = rules(&["* may build python3Packages.*"]);
-        let build = |rules, image: &str| allow(rules, "ann", Right::Build, image).is_ok();
-        assert!(build(&python, "python3packages.requests"));
-        assert!(!build(&python, "python3packages.pkgs.secret"));
-        assert!(!build(&python, "python3packages"));
-        let top = rules(&["* may build *"]);
-        assert!(build(&top, "git") && !build(&top, "python3packages.requests"));
-        let all = rules(&["* may build **"]);
-        assert!(build(&all, "git") && build(&all, "python3packages.pkgs.secret"));
     }
 
     #[test]

@@ -198,8 +198,10 @@ impl Shared {
         right: Right,
         name: &ImageName,
     ) -> Result<(), ApiError> {
-        let (Some(gate), Visitor::Known { caller, .. }) = (&self.registry.gate, visitor) else {
-            return Ok(());
+        let Some(gate) = &self.registry.gate else { return Ok(()) };
+        let Visitor::Known { caller, .. } = visitor else {
+            // Nothing leads past the gate; if it did, it would lead nowhere.
+            return Err(visitor.refused(name, "it is not known who asks for this"));
         };
         let spec = name.expand(self.registry.default_platform)?;
         gate.rules.allow(caller, right, &spec).map_err(|packages| {
@@ -224,10 +226,11 @@ impl Shared {
     /// Whether a visitor is shown that there is such an image.
     pub(super) fn sees(&self, visitor: &Visitor, spec: &ImageSpec) -> bool {
         match (&self.registry.gate, visitor) {
+            (None, _) => true,
+            (Some(_), Visitor::Anybody) => false,
             (Some(gate), Visitor::Known { caller, .. }) => {
                 gate.rules.allow(caller, Right::Pull, spec).is_ok()
             }
-            (None, _) | (_, Visitor::Anybody) => true,
         }
     }
 }
