@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::header::{CACHE_CONTROL, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -145,7 +145,7 @@ pub(super) fn manifests(image: &Image) -> Vec<ManifestView> {
 /// The builds that run and the last ones that ended.
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
-    Extension(visitor): Extension<Visitor>,
+    visitor: Visitor,
 ) -> Result<Response, ApiError> {
     let builds = shared.builds_for(&visitor)?;
     let builds: Vec<BuildView> = builds.iter().map(|build| BuildView::new(build)).collect();
@@ -155,7 +155,7 @@ pub(super) async fn list(
 /// One build: as it is, or as it goes on for whoever wants events.
 pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
-    Extension(visitor): Extension<Visitor>,
+    visitor: Visitor,
     Path(path): Path<String>,
     Query(From { from }): Query<From>,
     headers: HeaderMap,
@@ -178,7 +178,7 @@ pub(super) async fn show(
 /// Begins a build, or finds the image, and answers at once.
 pub(super) async fn start(
     State(shared): State<Arc<Shared>>,
-    Extension(visitor): Extension<Visitor>,
+    visitor: Visitor,
     Path(path): Path<String>,
 ) -> Result<Response, ApiError> {
     let asked = shared.asked(&path)?;

@@ -11,11 +11,13 @@
 //!
 //! Source: distribution, "Token Authentication Specification".
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -67,6 +69,16 @@ pub(super) enum Visitor {
         /// How to present credentials, for those who have presented nothing.
         challenge: Option<String>,
     },
+}
+
+impl<S: Sync> FromRequestParts<S> for Visitor {
+    type Rejection = Infallible;
+
+    /// Whom [`pass`] let pass. Anybody, where nothing has been there: if there is a gate,
+    /// they may nothing.
+    async fn from_request_parts(request: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(request.extensions.get().cloned().unwrap_or(Self::Anybody))
+    }
 }
 
 impl Gate {
@@ -145,10 +157,7 @@ pub(super) async fn pass(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let Some(gate) = &shared.registry.gate else {
-        request.extensions_mut().insert(Visitor::Anybody);
-        return next.run(request).await;
-    };
+    let Some(gate) = &shared.registry.gate else { return next.run(request).await };
     let path = request.uri().path();
     let is_page = path.starts_with("/builds");
     if !(is_page || path == "/v2" || path.starts_with("/v2/") || path.starts_with("/api/")) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -62,7 +62,7 @@ pub(super) struct PathView {
 /// An image that was made.
 pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
-    Extension(visitor): Extension<Visitor>,
+    visitor: Visitor,
     Path(path): Path<String>,
 ) -> Result<Response, ApiError> {
     let view = find(&shared, &visitor, &shared.asked(&path)?).await?;

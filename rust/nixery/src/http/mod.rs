@@ -118,7 +118,7 @@ pub fn router(registry: Registry) -> Router {
     let (buffers, durations) = (Buffers::default(), Durations::new());
     let files = registry.web_directory.as_ref().map(ServeDir::new);
     let shared = Arc::new(Shared { registry, buffers, durations, files });
-    Router::new()
+    let router = Router::new()
         .route("/", get(web::index))
         .route("/assets/{name}", get(layout::asset))
         .route("/builds", get(pages::builds))
@@ -129,9 +129,12 @@ pub fn router(registry: Registry) -> Router {
         .route("/healthz", get(web::health))
         .route("/readyz", get(web::readiness))
         .route("/metrics", get(web::metrics))
-        .fallback(everything_else)
-        .layer(from_fn_with_state(Arc::clone(&shared), gate::pass))
-        .with_state(shared)
+        .fallback(everything_else);
+    let router = match &shared.registry.gate {
+        Some(_) => router.layer(from_fn_with_state(Arc::clone(&shared), gate::pass)),
+        None => router,
+    };
+    router.with_state(shared)
 }
 
 /// Names of images have slashes in them, so paths below `/v2/` are taken apart

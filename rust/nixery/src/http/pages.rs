@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 
@@ -24,10 +24,7 @@ const HEADER: &str =
     "<header><a href=\"/\">Nixery</a> <nav><a href=\"/builds\">Builds</a></nav></header>\n";
 
 /// The builds that run and the last ones that ended.
-pub(super) async fn builds(
-    State(shared): State<Arc<Shared>>,
-    Extension(visitor): Extension<Visitor>,
-) -> Response {
+pub(super) async fn builds(State(shared): State<Arc<Shared>>, visitor: Visitor) -> Response {
     let builds = match shared.builds_for(&visitor) {
         Ok(builds) => builds,
         Err(error) => return error_page(&error),
@@ -63,7 +60,7 @@ pub(super) async fn builds(
 /// One build, as it goes on or as it ended; and what the image consists of.
 pub(super) async fn build(
     State(shared): State<Arc<Shared>>,
-    Extension(visitor): Extension<Visitor>,
+    visitor: Visitor,
     Path(path): Path<String>,
     headers: HeaderMap,
 ) -> Response {
