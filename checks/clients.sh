@@ -228,6 +228,63 @@ check "… its layers are in the table's order" \
   jq -e --slurpfile table "$work/popularity.json" "$by_rating" "$work/with.json"
 prints "… and it runs" "git version" docker run --rm --network none "$registry/shell/git/jq" git --version
 unset NIX_POPULARITY_URL
+# --- Where one has to log in -------------------------------------------------------------------------
+
+# Passwords: secret, and for ci the token ci-token.
+# shellcheck disable=SC2016 # a hash, by htpasswd -nbB
+echo 'ann:$2y$04$DHRNPAmxKk/F0y5E56evvOar7/QB3T.9dwwzjlJBju8rtQb2K2fZm' >"$work/htpasswd"
+echo "ci:$(printf ci-token | sha256sum | cut -d ' ' -f 1)" >"$work/tokens"
+export NIXERY_ACCESS_HTPASSWD=$work/htpasswd NIXERY_ACCESS_TOKENS=$work/tokens NIXERY_ACCESS_URL=http://$registry
+export DOCKER_CONFIG=$work/docker-config
+podman_auth=(--authfile "$work/podman-auth" --tls-verify=false)
+nobody=(--authfile "$work/nobody" --tls-verify=false)
+echo '{}' >"$work/nobody"
+
+# restart RULES: the server, with other rules.
+restart() {
+  end "$server"
+  export NIXERY_ACCESS_RULES=$1
+  start_server 2>>"$work/server.log"
+  wait_until 60 "$server" server_is_ready "$port" || die "the server didn't start with users: $(tail -n 3 "$work/server.log")"
+}
+
+restart 'anonymous may pull; * may build'
+not_made="has not been made yet"
+refused "without logging in, docker pulls nothing new" "$not_made" docker pull "$registry/jq"
+refused "… podman neither" "$not_made" "${podman[@]}" pull "${nobody[@]}" "$registry/htop"
+refused "… skopeo neither" "$not_made" skopeo inspect --no-creds --tls-verify=false "docker://$registry/nano"
+refused "… ctr neither" "403 Forbidden" "${ctr[@]}" images pull --plain-http "$registry/curl/jq:latest"
+check "… but docker pulls what was made before" docker pull "$registry/shell/git"
+check "… podman too" "${podman[@]}" pull "${nobody[@]}" "$registry/shell/git"
+check "… skopeo too" skopeo inspect --no-creds --tls-verify=false "docker://$registry/shell/git"
+check "… ctr too" "${ctr[@]}" images pull --plain-http "$registry/shell/git:latest"
+
+wrong="user name or the password is wrong"
+refused "docker can't log in with a wrong password" "$wrong" docker login --username ann --password wrong "$registry"
+refused "podman can't either" "invalid username/password" "${podman[@]}" login "${podman_auth[@]}" --username ann --password wrong "$registry"
+check "docker logs in with a password" docker login --username ann --password secret "$registry"
+check "… and has an image made" docker pull "$registry/jq"
+check "podman logs in with a token" "${podman[@]}" login "${podman_auth[@]}" --username ci --password ci-token "$registry"
+check "… and has an image made" "${podman[@]}" pull "${podman_auth[@]}" "$registry/htop"
+check "skopeo has an image made" skopeo inspect --creds ann:secret --tls-verify=false "docker://$registry/nano"
+check "ctr has an image made" "${ctr[@]}" images pull --plain-http --user ci:ci-token "$registry/curl/jq:latest"
+check "docker logs out" docker logout "$registry"
+docker rmi --force "$registry/jq" >/dev/null 2>&1
+check "… and pulls what it had made" docker pull "$registry/jq"
+
+restart '* may build'
+docker rmi --force "$registry/jq" >/dev/null 2>&1
+refused "where all have to log in, docker pulls nothing without" "no basic auth credentials" docker pull "$registry/jq"
+refused "… podman neither" "log in" "${podman[@]}" pull "${nobody[@]}" "$registry/jq"
+refused "… skopeo neither" "log in" skopeo inspect --no-creds --tls-verify=false "docker://$registry/jq"
+refused "… ctr neither" "401 Unauthorized" "${ctr[@]}" images pull --plain-http "$registry/jq:latest"
+refused "docker can't log in with a wrong password" "401 Unauthorized" docker login --username ann --password wrong "$registry"
+check "docker logs in with a token" docker login --username ci --password ci-token "$registry"
+check "… and pulls" docker pull "$registry/jq"
+check "podman pulls" "${podman[@]}" pull "${podman_auth[@]}" "$registry/jq"
+check "skopeo pulls" skopeo copy --src-creds ann:secret --src-tls-verify=false "docker://$registry/jq" "dir:$work/jq"
+check "ctr pulls" "${ctr[@]}" images pull --plain-http --user ann:secret "$registry/jq:latest"
+unset NIXERY_ACCESS_HTPASSWD NIXERY_ACCESS_TOKENS NIXERY_ACCESS_URL NIXERY_ACCESS_RULES DOCKER_CONFIG
 
 # --- With a bucket -----------------------------------------------------------------------------------
 

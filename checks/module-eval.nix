@@ -166,8 +166,15 @@ let
         storage.backend = "gcs";
         gcs.bucket = "example";
         gcs.signing_account = "me@example.org";
+        access.rules = [
+          "anonymous may pull"
+          "* may build corp.*"
+        ];
+        access.url = "https://nixery.example.org";
       };
       credentials = {
+        htpasswd = "/run/secrets/htpasswd";
+        tokens = "/run/secrets/tokens";
         google = "/run/secrets/google.json";
         signingKey = "/run/secrets/key.pem";
         gitSshKey = "/run/secrets/id";

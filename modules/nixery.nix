@@ -35,7 +35,7 @@ let
 
   # As the server calls them, which finds the first two by itself.
   credentials = lib.filterAttrs (_: file: file != null) {
-    inherit (cfg.credentials) google;
+    inherit (cfg.credentials) google htpasswd tokens;
     signing-key = cfg.credentials.signingKey;
     git-ssh-key = cfg.credentials.gitSshKey;
   };
@@ -215,6 +215,18 @@ in
         default = null;
         example = "/run/secrets/nixery-deploy-key";
         description = "File with the SSH key for a private package source.";
+      };
+      htpasswd = mkOption {
+        type = types.nullOr (types.strMatching "/.*");
+        default = null;
+        example = "/run/secrets/nixery-htpasswd";
+        description = "File with users and bcrypt hashes of their passwords (htpasswd -B).";
+      };
+      tokens = mkOption {
+        type = types.nullOr (types.strMatching "/.*");
+        default = null;
+        example = "/run/secrets/nixery-tokens";
+        description = "File with users and SHA-256 of their tokens.";
       };
       knownHosts = mkOption {
         type = types.nullOr (types.either types.path types.str);

@@ -126,6 +126,22 @@ in
       setting file "/srv/www"
         "Directory of web pages beside the server's own; the book, if not set.";
   };
+  access = {
+    htpasswd = setting file "/run/credentials/nixery.service/htpasswd" ''
+      File with users and bcrypt hashes of their passwords.
+      services.nixery.credentials.htpasswd sets it.
+    '';
+    tokens = setting file "/run/credentials/nixery.service/tokens" ''
+      File with users and SHA-256 of their tokens. services.nixery.credentials.tokens sets it.
+    '';
+    rules = setting (listOf str) [
+      "anonymous may pull"
+      "* may build"
+    ] "Who may pull images that were made before, or have them built, of which packages.";
+    url = setting str "https://nixery.example.org" ''
+      URL of the server as clients reach it; needed with rules for anonymous and others.
+    '';
+  };
   log = {
     filter = setting str "nixery=debug,warn" "Which messages are logged.";
     format = setting (enum [

@@ -13,7 +13,7 @@ use crate::platform::Platform;
 const MAX_NAME_LENGTH: usize = 255;
 
 /// What the meta-package `shell` stands for.
-const SHELL: [&str; 4] = ["bashInteractive", "coreutils", "moreutils", "nano"];
+pub const SHELL: [&str; 4] = ["bashInteractive", "coreutils", "moreutils", "nano"];
 
 /// Names that stand for something else than a package, at the front.
 pub const META_PACKAGES: [&str; 3] = ["shell", "amd64", "arm64"];

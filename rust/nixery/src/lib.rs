@@ -5,6 +5,7 @@
 //! storage → {layers, oci, image, source}`; the last group is pure (no I/O,
 //! no tokio, no axum). `tests/it/architecture.rs` checks this.
 
+pub mod access;
 pub mod archive;
 pub mod assemble;
 pub mod cache;

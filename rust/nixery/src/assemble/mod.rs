@@ -12,6 +12,7 @@ mod find;
 mod history;
 mod image;
 mod known;
+mod made;
 mod packages;
 mod packing;
 mod progress;

@@ -13,8 +13,8 @@ use super::origin::Layers;
 use super::raw::Raw;
 use super::{
     CacheConfig, Config, ConfigError, DEFAULT_MAX_LAYERS, Environment, GcConfig, ImageConfig,
-    LogConfig, LogFormat, NixConfig, PackingConfig, ServerConfig, SourceConfig, WebConfig, sources,
-    storage,
+    LogConfig, LogFormat, NixConfig, PackingConfig, ServerConfig, SourceConfig, WebConfig, access,
+    sources, storage,
 };
 use crate::pin::TRUSTED;
 use crate::platform::Platform;
@@ -100,6 +100,7 @@ pub(super) fn check(
                 None => None,
             },
         },
+        access: access::access(&raw.access, layers, environment)?,
         log: LogConfig {
             filter: log_filter(raw, layers)?,
             format: match raw.log.format.as_deref() {

@@ -2,6 +2,7 @@
 //!
 //! Read once, in `main`; every other part is given only what concerns it.
 
+mod access;
 mod effective;
 mod origin;
 mod printed;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::access::Rules;
 use crate::platform::Platform;
 use crate::source::{Source, TagRules};
 use crate::storage::BucketOptions;
@@ -53,6 +55,8 @@ pub struct Config {
     pub packing: PackingConfig,
     /// What people see.
     pub web: WebConfig,
+    /// Who may do what; `None`: everybody may everything.
+    pub access: Option<AccessConfig>,
     /// What is logged.
     pub log: LogConfig,
 }
@@ -151,6 +155,20 @@ pub struct WebConfig {
     pub builds: bool,
     /// Has web pages besides the server's own.
     pub directory: Option<PathBuf>,
+}
+
+/// Who may do what.
+#[derive(Clone, Debug)]
+pub struct AccessConfig {
+    /// File with users and hashes of their passwords.
+    pub htpasswd: Option<PathBuf>,
+    /// File with users and hashes of their tokens.
+    pub tokens: Option<PathBuf>,
+    /// What they may do.
+    pub rules: Rules,
+    /// The server, as clients reach it; there if some may do something without logging in,
+    /// and others more.
+    pub url: Option<String>,
 }
 
 /// What is logged.

@@ -115,6 +115,10 @@ fn value(setting: &Setting, text: &str) -> Result<Value, ConfigError> {
             let items = text.split(|c: char| c == ',' || c.is_whitespace());
             Ok(items.filter(|item| !item.is_empty()).map(Value::from).collect::<Vec<_>>().into())
         }
+        Kind::Sentences => {
+            let items = text.split([';', '\n']).map(str::trim);
+            Ok(items.filter(|item| !item.is_empty()).map(Value::from).collect::<Vec<_>>().into())
+        }
         Kind::Flag => {
             text.trim().parse::<bool>().map(Value::from).map_err(|_| ConfigError::Invalid {
                 origin: format!("environment variable {}", setting.variable),

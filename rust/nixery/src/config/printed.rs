@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use toml_edit::{Array, DocumentMut, Item, Table, value};
 
-use super::{Config, LogFormat, SourceConfig, StorageConfig};
+use super::{AccessConfig, Config, LogFormat, SourceConfig, StorageConfig};
+use crate::access::Rule;
 use crate::source::{NamePattern, Source, without_credentials};
 use crate::storage::{BucketOptions, Delivery, Identity};
 
@@ -111,6 +112,9 @@ impl Config {
         let mut web = vec![("builds", value(self.web.builds))];
         web.extend(self.web.directory.as_deref().map(|directory| ("dir", path(directory))));
         table("web", web);
+        if let Some(access) = &self.access {
+            table("access", access.to_toml());
+        }
         let mut log = vec![("filter", value(&self.log.filter))];
         log.extend(self.log.format.map(|format| {
             let format = match format {
@@ -122,6 +126,18 @@ impl Config {
         }));
         table("log", log);
         document.to_string()
+    }
+}
+
+impl AccessConfig {
+    fn to_toml(&self) -> Vec<(&'static str, Item)> {
+        let files = [("htpasswd", &self.htpasswd), ("tokens", &self.tokens)];
+        let files = files.into_iter().filter_map(|(key, file)| Some((key, path(file.as_ref()?))));
+        let mut settings: Vec<_> = files.collect();
+        let rules = self.rules.iter().map(Rule::to_string);
+        settings.push(("rules", value(rules.collect::<Array>())));
+        settings.extend(self.url.iter().map(|url| ("url", value(url))));
+        settings
     }
 }
 

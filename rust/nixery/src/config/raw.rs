@@ -17,6 +17,7 @@ table! {
     Raw {
         server: Server, source: Source, storage: Storage, gcs: Gcs, nix: Nix, image: Image,
         packing: Packing, cache: Cache, gc: Gc, web: Web, log: Log,
+        access: Access,
     }
 }
 table! { Server { address: Option<String>, port: Option<u64> } }
@@ -47,4 +48,10 @@ table! { Packing { level: Option<u64>, threads: Option<u64> } }
 table! { Cache { path: Option<String>, max_mb: Option<u64> } }
 table! { Gc { interval: Option<u64>, keep: Option<u64>, max_bytes: Option<u64> } }
 table! { Web { builds: Option<bool>, dir: Option<String> } }
+table! {
+    Access {
+        htpasswd: Option<String>, tokens: Option<String>, rules: Option<Vec<String>>,
+        url: Option<String>,
+    }
+}
 table! { Log { filter: Option<String>, format: Option<String> } }

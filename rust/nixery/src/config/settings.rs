@@ -32,6 +32,8 @@ pub enum Kind {
     Flag,
     /// Texts, separated by commas or blanks.
     List,
+    /// Texts with blanks and commas in them, separated by semicolons or line ends.
+    Sentences,
 }
 
 macro_rules! constructor {
@@ -50,6 +52,7 @@ constructor!(text, Text);
 constructor!(number, Number);
 constructor!(flag, Flag);
 constructor!(list, List);
+constructor!(sentences, Sentences);
 
 /// All settings, by table.
 pub const SETTINGS: &[Setting] = &[
@@ -313,6 +316,34 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "Absolute path of a directory with web pages, such as this book, that are served beside \
          the server's own. The flake's package sets the book, unless it is set.",
+    ),
+    text(
+        "access.htpasswd",
+        "NIXERY_ACCESS_HTPASSWD",
+        "`htpasswd` among [systemd's credentials](command-line.md#under-systemd), if it is there",
+        "Absolute path of a file with users and bcrypt hashes of their passwords, as `htpasswd -B` \
+         writes it: `$2y$`, `$2b$` or `$2a$`, with a cost of 4 to 15.",
+    ),
+    text(
+        "access.tokens",
+        "NIXERY_ACCESS_TOKENS",
+        "`tokens` among systemd's credentials, if it is there",
+        "Absolute path of a file with users and SHA-256 of their tokens, in hexadecimal: \
+         `USER:SHA-256`.",
+    ),
+    sentences(
+        "access.rules",
+        "NIXERY_ACCESS_RULES",
+        "`* may build`, if there is one of these files",
+        "Who may do what: `WHO may pull` or `WHO may build`, and then perhaps [patterns of \
+         packages](../how-to/access.md#rules-for-packages). A list in the file; in the variable \
+         separated by semicolons or line ends.",
+    ),
+    text(
+        "access.url",
+        "NIXERY_ACCESS_URL",
+        "must be set if there are rules for `anonymous`, and others",
+        "URL of the server as clients reach it: scheme, host and port.",
     ),
     text(
         "log.filter",

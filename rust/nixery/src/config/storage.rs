@@ -86,7 +86,7 @@ fn well_known(environment: &Environment) -> Option<PathBuf> {
 
 /// A file that systemd passes by `LoadCredential=`
 /// (systemd.exec(5), "Credentials").
-fn credential(environment: &Environment, name: &str) -> Option<PathBuf> {
+pub(super) fn credential(environment: &Environment, name: &str) -> Option<PathBuf> {
     let file = Path::new(environment.get("CREDENTIALS_DIRECTORY")?).join(name);
     file.is_file().then_some(file)
 }
@@ -114,7 +114,11 @@ fn check_name(layers: &Layers, name: &str) -> Result<(), ConfigError> {
 }
 
 /// A URL without a slash at its end.
-fn endpoint(layers: &Layers, key: &str, url: Option<&str>) -> Result<Option<String>, ConfigError> {
+pub(super) fn endpoint(
+    layers: &Layers,
+    key: &str,
+    url: Option<&str>,
+) -> Result<Option<String>, ConfigError> {
     let Some(url) = url else { return Ok(None) };
     let trimmed = url.trim_end_matches('/');
     let host = trimmed.strip_prefix("http://").or_else(|| trimmed.strip_prefix("https://"));

@@ -104,6 +104,13 @@ fn wrong_variables_are_named_with_what_is_right() {
         ("NIXERY_CACHE_MAX_MB", "1e3", "whole number"),
         ("NIXERY_GC_KEEP", "40000", "to 36500"),
         ("NIXERY_GC_MAX_BYTES", "200G", "whole number"),
+        ("NIXERY_ACCESS_HTPASSWD", "htpasswd", "absolute"),
+        ("NIXERY_ACCESS_TOKENS", "tokens", "absolute"),
+        ("NIXERY_ACCESS_RULES", "anonymous may push", "anonymous may pull"),
+        ("NIXERY_ACCESS_RULES", ";", "expected one such as"),
+        ("NIXERY_ACCESS_RULES", "ann may build", "NIXERY_ACCESS_HTPASSWD (access.htpasswd)"),
+        ("NIXERY_ACCESS_URL", "nixery.example.org", "http:// or https://"),
+        ("NIXERY_ACCESS_URL", "https://nixery.example.org", "NIXERY_ACCESS_TOKENS"),
     ] {
         let message = error(None, &with(&[(variable, value)]));
         assert!(message.contains(variable) && message.contains(expected), "{variable}: {message}");
@@ -303,11 +310,58 @@ fn the_effective_configuration_reads_back_as_itself() {
     let channel = [("NIXERY_CHANNEL", "c"), ("STATE_DIRECTORY", "/s")];
     let repository = Config::load(None, &repository.into_iter().collect()).unwrap();
     let channel = Config::load(None, &channel.into_iter().collect()).unwrap();
-    for config in [config, repository, channel, of_bucket] {
+    let access = [
+        ("NIXERY_ACCESS_HTPASSWD", "/htpasswd"),
+        ("NIXERY_ACCESS_RULES", "anonymous may pull; ann may build corp.*"),
+        ("NIXERY_ACCESS_URL", "https://nixery.example.org/"),
+    ];
+    let access = Config::load(None, &with(&access)).unwrap();
+    for config in [config, repository, channel, of_bucket, access] {
         let (_directory, file) = toml(&config.to_toml());
         let again = Config::load(Some(&file), &Environment::default()).unwrap();
         assert_eq!(config.to_toml(), again.to_toml());
     }
+}
+
+#[test]
+fn everybody_may_everything_unless_there_are_users_or_rules() {
+    let access = |more: &[(&str, &str)]| Config::load(None, &with(more)).unwrap().access;
+    assert!(access(&[]).is_none());
+    let users = access(&[("NIXERY_ACCESS_TOKENS", "/tokens")]).unwrap();
+    assert_eq!(users.rules, Rules::for_users());
+    let mixed = [
+        ("NIXERY_ACCESS_TOKENS", "/tokens"),
+        ("NIXERY_ACCESS_RULES", "anonymous may pull; * may build"),
+    ];
+    assert!(error(None, &with(&mixed)).contains("NIXERY_ACCESS_URL (access.url)"));
+    let anonymous = [("NIXERY_ACCESS_RULES", "anonymous may pull")];
+    assert!(access(&anonymous).unwrap().rules.are_for_anonymous());
+
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("htpasswd"), "").unwrap();
+    let passed = ("CREDENTIALS_DIRECTORY", directory.path().to_str().unwrap());
+    let of_systemd = access(&[passed]).unwrap();
+    assert_eq!(of_systemd.htpasswd, Some(directory.path().join("htpasswd")));
+    assert_eq!(of_systemd.tokens, None);
+    let set = access(&[passed, ("NIXERY_ACCESS_HTPASSWD", "/other")]).unwrap();
+    assert_eq!(set.htpasswd, Some("/other".into()));
+}
+
+#[test]
+fn rules_mean_the_same_in_a_variable_and_in_the_file() {
+    let variables = [
+        ("NIXERY_ACCESS_HTPASSWD", "/htpasswd"),
+        ("NIXERY_ACCESS_URL", "http://localhost:8080"),
+        ("NIXERY_ACCESS_RULES", "anonymous may pull; ann,bob may build git, corp.*\n* may build;"),
+    ];
+    let by_variable = Config::load(None, &with(&variables)).unwrap();
+    let (_directory, file) = toml(
+        "[access]\nhtpasswd = \"/htpasswd\"\nurl = \"http://localhost:8080\"\nrules = [\n  \"anonymous may pull\",\n  \"ann bob may build git \
+         corp.*\",\n  \"* may build\",\n]\n",
+    );
+    let by_file = Config::load(Some(&file), &with(&[])).unwrap();
+    assert_eq!(by_variable.to_toml(), by_file.to_toml());
+    assert_eq!(by_file.access.unwrap().rules.iter().count(), 3);
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! Which image a path of the pages and of the API is about.
 
+use std::sync::Arc;
+
 use super::Shared;
 use super::error::ApiError;
-use crate::assemble::Asked;
+use super::gate::Visitor;
+use crate::assemble::{Asked, Progress};
 use crate::image::ImageName;
 use crate::source::Tag;
 
@@ -20,9 +23,19 @@ impl Shared {
         Ok(Asked { name, tag, spec, source })
     }
 
-    /// Builds are shown to everybody, unless the operator doesn't want that.
-    pub(super) fn shows_builds(&self) -> Result<(), ApiError> {
-        if self.registry.shows_builds { Ok(()) } else { Err(ApiError::BuildsNotShown) }
+    /// The builds that run and the last ones that ended, of what a visitor may pull. They
+    /// are shown, unless the operator doesn't want that.
+    pub(super) fn builds_for(&self, visitor: &Visitor) -> Result<Vec<Arc<Progress>>, ApiError> {
+        if !self.registry.shows_builds {
+            return Err(ApiError::BuildsNotShown);
+        }
+        // Of those who may see something without, it can't be told whether they want more.
+        if !self.has_for_anonymous() {
+            visitor.enter()?;
+        }
+        let mut builds = self.registry.assembler.builds();
+        builds.retain(|build| self.sees(visitor, &build.asked().spec));
+        Ok(builds)
     }
 }
 

@@ -19,7 +19,9 @@ use tokio::sync::watch;
 
 use super::asked::page_of;
 use super::error::ApiError;
+use super::gate::Visitor;
 use super::{Shared, accept};
+use crate::access::Right;
 use crate::assemble::{AssembleError, Ended, Failure, Image, Progress, Step, StoredManifest};
 
 /// For how long POST waits whether there is an answer at once.
@@ -141,9 +143,11 @@ pub(super) fn manifests(image: &Image) -> Vec<ManifestView> {
 }
 
 /// The builds that run and the last ones that ended.
-pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Result<Response, ApiError> {
-    shared.shows_builds()?;
-    let builds = shared.registry.assembler.builds();
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    visitor: Visitor,
+) -> Result<Response, ApiError> {
+    let builds = shared.builds_for(&visitor)?;
     let builds: Vec<BuildView> = builds.iter().map(|build| BuildView::new(build)).collect();
     Ok(([NO_STORE], Json(json!({ "builds": builds }))).into_response())
 }
@@ -151,11 +155,14 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Result<Response, 
 /// One build: as it is, or as it goes on for whoever wants events.
 pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
+    visitor: Visitor,
     Path(path): Path<String>,
     Query(From { from }): Query<From>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let build = shared.registry.assembler.progress(&shared.asked(&path)?);
+    let asked = shared.asked(&path)?;
+    shared.allow(&visitor, Right::Pull, &asked.name)?;
+    let build = shared.registry.assembler.progress(&asked);
     let build = build.ok_or(ApiError::NoBuild)?;
     if accept::wants_events(&headers) {
         let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
@@ -171,9 +178,11 @@ pub(super) async fn show(
 /// Begins a build, or finds the image, and answers at once.
 pub(super) async fn start(
     State(shared): State<Arc<Shared>>,
+    visitor: Visitor,
     Path(path): Path<String>,
 ) -> Result<Response, ApiError> {
     let asked = shared.asked(&path)?;
+    shared.allow(&visitor, Right::Build, &asked.name)?;
     let assembler = shared.registry.assembler.clone();
     let (image, tag) = (asked.name.as_str(), asked.tag.as_str());
     let answer = {

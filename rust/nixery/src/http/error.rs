@@ -5,8 +5,8 @@
 //! under an identifier that the client is told.
 
 use axum::Json;
-use axum::http::header::{CONTENT_RANGE, RETRY_AFTER};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{CONTENT_RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use thiserror::Error;
@@ -70,6 +70,14 @@ pub(super) enum ApiError {
          no revision by which it would be known again"
     )]
     NotMade,
+    #[error("{message}")]
+    Unauthorized { message: String, challenge: String },
+    #[error("{message}")]
+    Denied { message: String },
+    #[error("too many passwords are being checked: try again in a moment")]
+    TooManyLogins,
+    #[error("this was sent by a page of another site")]
+    ForeignPage,
 }
 
 impl From<Failure> for ApiError {
@@ -98,6 +106,20 @@ impl ApiError {
                 classify_failure(failure.error())
             }
             Self::NoBuild => (StatusCode::NOT_FOUND, "BUILD_UNKNOWN"),
+            Self::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
+            Self::Denied { .. } | Self::ForeignPage => (StatusCode::FORBIDDEN, "DENIED"),
+            Self::TooManyLogins => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+        }
+    }
+}
+
+impl ApiError {
+    /// Says how to log in, where that is what is missing (RFC 9110, 11.6.1).
+    pub(super) fn add_challenge(&self, headers: &mut HeaderMap) {
+        if let Self::Unauthorized { challenge, .. } = self
+            && let Ok(challenge) = HeaderValue::from_str(challenge)
+        {
+            headers.insert(WWW_AUTHENTICATE, challenge);
         }
     }
 }
@@ -179,6 +201,7 @@ impl IntoResponse for ApiError {
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             response.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS.into());
         }
+        self.add_challenge(response.headers_mut());
         if let Self::RangeNotSatisfiable(size) = self
             && let Ok(range) = HeaderValue::try_from(format!("bytes */{size}"))
         {

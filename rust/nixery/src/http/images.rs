@@ -11,6 +11,8 @@ use serde::Serialize;
 use super::Shared;
 use super::builds::{ManifestView, NO_STORE, manifests};
 use super::error::ApiError;
+use super::gate::Visitor;
+use crate::access::Right;
 use crate::assemble::{Asked, Composition};
 use crate::image::ImageName;
 
@@ -60,18 +62,27 @@ pub(super) struct PathView {
 /// An image that was made.
 pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
+    visitor: Visitor,
     Path(path): Path<String>,
 ) -> Result<Response, ApiError> {
-    let view = find(&shared, &shared.asked(&path)?).await?;
+    let view = find(&shared, &visitor, &shared.asked(&path)?).await?;
     Ok(([NO_STORE], Json(view)).into_response())
 }
 
-pub(super) async fn find(shared: &Shared, asked: &Asked) -> Result<ImageView, ApiError> {
+pub(super) async fn find(
+    shared: &Shared,
+    visitor: &Visitor,
+    asked: &Asked,
+) -> Result<ImageView, ApiError> {
+    shared.allow(visitor, Right::Pull, &asked.name)?;
     let composition = shared.registry.assembler.composition(asked).await?;
     let mut composition = composition.ok_or(ApiError::NotMade)?;
     if !shared.registry.shows_builds {
         // Which images others have made is told nowhere then.
         composition.layers.iter_mut().for_each(|layer| layer.shared_with.clear());
+    }
+    for layer in &mut composition.layers {
+        layer.shared_with.retain(|other| shared.allow(visitor, Right::Pull, other).is_ok());
     }
     Ok(ImageView::new(asked, &composition))
 }

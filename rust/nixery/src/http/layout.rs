@@ -50,6 +50,7 @@ pub(super) fn error_page(error: &ApiError) -> Response {
     );
     let mut response = page("Nixery", &body, None);
     *response.status_mut() = status;
+    error.add_challenge(response.headers_mut());
     response
 }
 

@@ -11,9 +11,11 @@ use axum::response::{IntoResponse, Response};
 
 use super::asked::page_of;
 use super::error::ApiError;
+use super::gate::Visitor;
 use super::route::Reference;
 use super::web::address_of_clients;
 use super::{Shared, accept};
+use crate::access::Right;
 use crate::assemble::{Asked, Failure, StoredManifest};
 use crate::counters;
 use crate::image::ImageName;
@@ -29,6 +31,7 @@ pub(super) const IMMUTABLE: HeaderValue =
 /// Answers GET and HEAD alike; the server leaves the body of the latter out.
 pub(super) async fn serve(
     shared: &Shared,
+    visitor: &Visitor,
     name: &ImageName,
     reference: &Reference,
     method: &Method,
@@ -45,8 +48,14 @@ pub(super) async fn serve(
         }
         Reference::Tag(tag) => {
             let asked = shared.asked_for(name.clone(), tag.clone())?;
-            let answer = registry.assembler.image(&asked).await;
+            let may_build = shared.allow(visitor, Right::Build, name).is_ok();
+            let answer = if may_build {
+                registry.assembler.image(&asked).await.map(Some)
+            } else {
+                registry.assembler.made(&asked).await
+            };
             let answer = answer.map_err(|failure| failed(shared, &asked, failure, headers))?;
+            let answer = answer.ok_or_else(|| visitor.not_made(name))?;
             let format = accept::choose(headers);
             // An image has a manifest in each format.
             let manifest = answer.image.manifest(format).ok_or(ApiError::NoSuchEndpoint)?;

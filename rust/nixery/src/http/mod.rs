@@ -8,6 +8,7 @@ mod body;
 mod builds;
 mod contents;
 mod error;
+mod gate;
 mod images;
 mod layout;
 mod listing;
@@ -16,6 +17,7 @@ mod packages;
 mod pages;
 mod range;
 mod route;
+mod verify;
 mod web;
 
 use std::path::PathBuf;
@@ -28,11 +30,13 @@ use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, HeaderName, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics::Histogram;
 use tower_http::services::ServeDir;
 
+use crate::access::Right;
 use crate::assemble::Assembler;
 use crate::catalogue::Catalogue;
 use crate::counters::request_seconds;
@@ -41,6 +45,8 @@ use crate::source::{LATEST, Source, SourceAt, TagRules};
 use crate::storage::Storage;
 use body::Buffers;
 use error::ApiError;
+pub use gate::Gate;
+use gate::Visitor;
 use route::{Reference, Route};
 
 /// What every answer of a registry says of itself; old Docker clients look for
@@ -70,6 +76,8 @@ pub struct Registry {
     pub shows_builds: bool,
     /// Has web pages that are served beside the server's own.
     pub web_directory: Option<PathBuf>,
+    /// Knows who may do what; `None`: everybody may everything.
+    pub gate: Option<Arc<Gate>>,
 }
 
 struct Shared {
@@ -123,7 +131,7 @@ pub fn router(registry: Registry) -> Router {
     let (buffers, durations) = (Buffers::default(), Durations::new());
     let files = registry.web_directory.as_ref().map(ServeDir::new);
     let shared = Arc::new(Shared { registry, buffers, durations, files });
-    Router::new()
+    let router = Router::new()
         .route("/", get(web::index))
         .route("/assets/{name}", get(layout::asset))
         .route("/builds", get(pages::builds))
@@ -135,8 +143,12 @@ pub fn router(registry: Registry) -> Router {
         .route("/healthz", get(web::health))
         .route("/readyz", get(web::readiness))
         .route("/metrics", get(web::metrics))
-        .fallback(everything_else)
-        .with_state(shared)
+        .fallback(everything_else);
+    let router = match &shared.registry.gate {
+        Some(_) => router.layer(from_fn_with_state(Arc::clone(&shared), gate::pass)),
+        None => router,
+    };
+    router.with_state(shared)
 }
 
 /// Names of images have slashes in them, so paths below `/v2/` are taken apart
@@ -174,13 +186,21 @@ async fn files(shared: &Shared, request: Request) -> Response {
 }
 
 async fn registry(shared: &Shared, request: &Parts) -> Result<Response, ApiError> {
-    let Parts { method, uri, headers, .. } = request;
+    let Parts { method, uri, headers, extensions, .. } = request;
     let begin = Instant::now();
+    let visitor = extensions.get::<Visitor>().unwrap_or(&Visitor::Anybody);
+    if uri.path() == gate::TOKEN_PATH {
+        return gate::token(visitor, headers);
+    }
     let route = Route::parse(uri.path())?;
+    match route.name() {
+        Some(name) => shared.allow(visitor, Right::Pull, name)?,
+        None => visitor.enter()?,
+    }
     let result = match &route {
         Route::Base => Ok(listing::base()),
         Route::Manifest { name, reference } => {
-            manifests::serve(shared, name, reference, method, headers).await
+            manifests::serve(shared, visitor, name, reference, method, headers).await
         }
         Route::Blob { digest, .. } => blobs::serve(shared, digest, method, headers).await,
         Route::Tags { name } => Ok(listing::tags(name, uri.query())),

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Shared;
 use super::builds::NO_STORE;
 use super::error::ApiError;
+use super::gate::Visitor;
 use crate::catalogue::{self, Completion};
 use crate::source::LATEST;
 
@@ -44,8 +45,10 @@ struct NamesView {
 /// Names that begin with, or have in them, what was typed.
 pub(super) async fn complete(
     State(shared): State<Arc<Shared>>,
+    visitor: Visitor,
     query: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, ApiError> {
+    visitor.enter()?;
     let Query(wanted) = query.map_err(|error| ApiError::Query(error.body_text()))?;
     let typed = wanted.prefix.to_ascii_lowercase();
     let is_of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);

@@ -12,20 +12,23 @@ use super::asked::page_of;
 use super::builds::{BuildView, ErrorView};
 use super::contents::contents;
 use super::error::ApiError;
+use super::gate::Visitor;
 use super::images::find;
 use super::layout::{error_page, escape, page};
 use super::web::address_of_clients;
+use crate::access::Right;
 
 const HEADER: &str =
     "<header><a href=\"/\">Nixery</a> <nav><a href=\"/builds\">Builds</a></nav></header>\n";
 
 /// The builds that run and the last ones that ended.
-pub(super) async fn builds(State(shared): State<Arc<Shared>>) -> Response {
-    if let Err(error) = shared.shows_builds() {
-        return error_page(&error);
-    }
+pub(super) async fn builds(State(shared): State<Arc<Shared>>, visitor: Visitor) -> Response {
+    let builds = match shared.builds_for(&visitor) {
+        Ok(builds) => builds,
+        Err(error) => return error_page(&error),
+    };
     let mut rows = String::new();
-    for build in shared.registry.assembler.builds() {
+    for build in builds {
         let view = BuildView::new(&build);
         let path = page_of(&build.asked().name, &build.asked().tag);
         let _ = writeln!(
@@ -55,17 +58,24 @@ pub(super) async fn builds(State(shared): State<Arc<Shared>>) -> Response {
 /// One build, as it goes on or as it ended; and what the image consists of.
 pub(super) async fn build(
     State(shared): State<Arc<Shared>>,
+    visitor: Visitor,
     Path(path): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    match one(&shared, &path, &headers).await {
+    match one(&shared, &visitor, &path, &headers).await {
         Ok(response) => response,
         Err(error) => error_page(&error),
     }
 }
 
-async fn one(shared: &Shared, path: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
+async fn one(
+    shared: &Shared,
+    visitor: &Visitor,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
     let asked = shared.asked(path)?;
+    shared.allow(visitor, Right::Pull, &asked.name)?;
     let build = shared.registry.assembler.progress(&asked);
     let view = build.as_ref().map(|build| BuildView::new(build));
     let is_running = view.as_ref().is_some_and(|view| !matches!(view.state, "made" | "failed"));
@@ -73,7 +83,7 @@ async fn one(shared: &Shared, path: &str, headers: &HeaderMap) -> Result<Respons
     let image = if is_running || has_failed {
         None
     } else {
-        match find(shared, &asked).await {
+        match find(shared, visitor, &asked).await {
             Ok(image) => Some(image),
             Err(ApiError::NotMade) => None,
             Err(error) => return Err(error),

@@ -63,6 +63,19 @@ impl Route {
     }
 }
 
+impl Route {
+    /// The image that it is about.
+    pub(super) fn name(&self) -> Option<&ImageName> {
+        match self {
+            Self::Base => None,
+            Self::Manifest { name, .. }
+            | Self::Blob { name, .. }
+            | Self::Tags { name }
+            | Self::Referrers { name, .. } => Some(name),
+        }
+    }
+}
+
 impl Reference {
     /// Tags can't contain a colon and digests must.
     fn parse(text: &str) -> Result<Self, ApiError> {

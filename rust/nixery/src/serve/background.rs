@@ -7,10 +7,13 @@ use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandl
 use tokio::signal::unix::Signal;
 use tokio_util::sync::CancellationToken;
 
+use super::access;
 use crate::assemble::Assembler;
+use crate::config::AccessConfig;
 use crate::counters;
 use crate::error_chain::ErrorChain;
 use crate::gc;
+use crate::http::Gate;
 use crate::popularity;
 use crate::storage::{Gcs, Storage};
 use crate::systemd;
@@ -89,27 +92,41 @@ pub(super) async fn say_that_it_lives(interval: Duration) {
     }
 }
 
-/// Reads the popularity table again at each signal. One that can't be read leaves the
-/// table that there is.
-pub(super) async fn reload_on(
-    mut signal: Signal,
-    url: Option<String>,
-    assembler: Assembler,
-    status: String,
-) {
+/// What is read again while the server runs.
+pub(super) struct Reload {
+    pub(super) popularity_url: Option<String>,
+    pub(super) assembler: Assembler,
+    pub(super) access: Option<(AccessConfig, Arc<Gate>)>,
+}
+
+/// Reads the popularity table and the files with users again at each signal. What can't be
+/// read leaves what there is.
+pub(super) async fn reload_on(mut signal: Signal, reload: Reload, status: String) {
     while signal.recv().await.is_some() {
         systemd::reloading();
-        match popularity::load(url.as_deref()).await {
+        match popularity::load(reload.popularity_url.as_deref()).await {
             Ok(table) => {
                 tracing::info!(
                     packages = table.popularity.len(),
                     "read the popularity table again"
                 );
-                assembler.set_popularity(table);
+                reload.assembler.set_popularity(table);
             }
             Err(error) => {
                 let error = ErrorChain(&error).to_string();
                 tracing::error!(error, "keeping the popularity table that there is");
+            }
+        }
+        if let Some((config, gate)) = &reload.access {
+            match access::read(config) {
+                Ok(credentials) => {
+                    tracing::info!("read the files with users again");
+                    gate.set_credentials(credentials);
+                }
+                Err(error) => {
+                    let error = ErrorChain(&error).to_string();
+                    tracing::error!(error, "keeping the users that there are");
+                }
             }
         }
         systemd::ready(&status);

@@ -1,5 +1,6 @@
 //! Putting the parts together, and running them until told to stop.
 
+mod access;
 mod background;
 mod connections;
 mod parts;
@@ -24,7 +25,7 @@ use crate::nix::NixError;
 use crate::popularity::LoadError;
 use crate::storage::{Filesystem, Gcs, SetupError, Storage, StorageError};
 use crate::systemd;
-use background::{collect_regularly, count, reload_on, say_that_it_lives};
+use background::{Reload, collect_regularly, count, reload_on, say_that_it_lives};
 use parts::registry;
 
 /// For how long running responses may go on after the server was told to stop.
@@ -80,6 +81,9 @@ pub enum ServeError {
     /// The popularity table can't be read.
     #[error("NIX_POPULARITY_URL (nix.popularity_url) can't be used")]
     Popularity(#[from] LoadError),
+    /// The files with users can't be used.
+    #[error("users can't be told from others")]
+    Access(#[from] access::AccessError),
     /// There is no storage from which anything could be removed.
     #[error("there is no directory {path}; STORAGE_PATH (storage.path) names the storage")]
     NoStorage {
@@ -125,8 +129,12 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     if let Some(interval) = systemd::watchdog_interval() {
         tokio::spawn(say_that_it_lives(interval));
     }
-    let url = config.nix.popularity_url.clone();
-    tokio::spawn(reload_on(hangup, url, registry.assembler.clone(), status));
+    let reload = Reload {
+        popularity_url: config.nix.popularity_url.clone(),
+        assembler: registry.assembler.clone(),
+        access: config.access.clone().zip(registry.gate.clone()),
+    };
+    tokio::spawn(reload_on(hangup, reload, status));
 
     let assembler = registry.assembler.clone();
     let run = async {

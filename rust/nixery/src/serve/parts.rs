@@ -7,13 +7,14 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::ServeError;
+use super::access;
 use super::background::remove_unfinished_blobs;
 use crate::archive::Level;
 use crate::assemble::{Assembler, Limits, Packer, Parts};
 use crate::cache::{Directory, Records};
 use crate::catalogue::Catalogue;
 use crate::config::{Config, StorageConfig};
-use crate::http::Registry;
+use crate::http::{Gate, Registry};
 use crate::nix::{Builder, Roots};
 use crate::pin::Pins;
 use crate::popularity;
@@ -45,6 +46,13 @@ pub(super) async fn registry(
     if let Some(directory) = config.web.directory.as_ref().filter(|path| !path.is_dir()) {
         return Err(ServeError::WebDirectory { path: directory.display().to_string() });
     }
+    let gate = match &config.access {
+        Some(access) => {
+            let credentials = access::read(access)?;
+            Some(Arc::new(Gate::new(access.rules.clone(), credentials, access.url.clone())))
+        }
+        None => None,
+    };
     let storage = open_storage(config).await?;
     let roots = Roots::open(&config.nix.roots).map_err(|source| ServeError::Roots {
         path: config.nix.roots.display().to_string(),
@@ -92,5 +100,6 @@ pub(super) async fn registry(
         default_platform: config.image.platform,
         shows_builds: config.web.builds,
         web_directory: config.web.directory.clone(),
+        gate,
     })
 }

@@ -16,11 +16,21 @@ const LAYERS: [&[&str]; 10] = [
     &["nix", "archive"],
     &["storage"],
     &["process", "flights", "concurrent", "systemd"],
-    &["layers", "oci", "image", "source", "platform", "store_path", "error_chain", "counters"],
+    &[
+        "access",
+        "layers",
+        "oci",
+        "image",
+        "source",
+        "platform",
+        "store_path",
+        "error_chain",
+        "counters",
+    ],
 ];
 
 /// Arrows within one layer.
-const BESIDE: [(&str, &str); 9] = [
+const BESIDE: [(&str, &str); 10] = [
     ("telemetry", "config"),
     ("layers", "store_path"),
     ("image", "platform"),
@@ -30,6 +40,7 @@ const BESIDE: [(&str, &str); 9] = [
     ("source", "image"),
     ("image", "source"),
     ("source", "store_path"),
+    ("access", "image"),
 ];
 
 /// What pure modules don't use.
