@@ -11,6 +11,7 @@ pub mod cache;
 pub mod concurrent;
 pub mod config;
 pub mod counters;
+pub mod disk;
 pub mod error_chain;
 pub mod flights;
 pub mod gc;

@@ -133,6 +133,14 @@ pub const SETTINGS: &[Setting] = &[
         "Directory for the filesystem backend; made where it is missing. Several servers may \
          share it.",
     ),
+    number(
+        "storage.min_free",
+        "NIXERY_STORAGE_MIN_FREE",
+        "1000",
+        "Megabytes that have to be free where images are kept: with less, no new ones are made, \
+         and garbage is collected if gc.interval is set; 0 for any number. Of the Nix store's \
+         disk, it is only logged.",
+    ),
     text("gcs.bucket", "GCS_BUCKET", "", "Name of the bucket. Several servers may share it."),
     text(
         "gcs.credentials",
@@ -258,6 +266,24 @@ pub const SETTINGS: &[Setting] = &[
          holds the links to them.",
     ),
     number(
+        "image.max_packages",
+        "NIXERY_IMAGE_MAX_PACKAGES",
+        "100",
+        "Most packages of an image, those that shell stands for included.",
+    ),
+    number(
+        "image.max_paths",
+        "NIXERY_IMAGE_MAX_PATHS",
+        "20000",
+        "Most store paths of an image, with all that its packages need.",
+    ),
+    number(
+        "image.max_closure_bytes",
+        "NIXERY_IMAGE_MAX_CLOSURE_BYTES",
+        "20000000000",
+        "Most bytes that the store paths of an image have, before compression.",
+    ),
+    number(
         "packing.level",
         "NIXERY_PACKING_LEVEL",
         "5",
@@ -269,11 +295,31 @@ pub const SETTINGS: &[Setting] = &[
         "the number of CPU cores",
         "Threads that compress, for all images together, 1 to 256.",
     ),
+    number(
+        "packing.memory",
+        "NIXERY_PACKING_MEMORY",
+        "256",
+        "Most megabytes of memory for packing, for all images together, from 64 on: there are \
+         fewer threads where they would need more.",
+    ),
     flag(
         "web.builds",
         "NIXERY_WEB_BUILDS",
         "true",
         "Whether everybody may see which images are made, and Nix's log of it, below /builds.",
+    ),
+    number(
+        "web.log_lines",
+        "NIXERY_WEB_LOG_LINES",
+        "2000",
+        "Most lines of Nix's log that are kept of a build, and 128 times as many bytes: the last \
+         ones.",
+    ),
+    number(
+        "web.keep_builds",
+        "NIXERY_WEB_KEEP_BUILDS",
+        "100",
+        "How many builds that have ended are shown.",
     ),
     text(
         "web.dir",

@@ -104,6 +104,13 @@ fn wrong_variables_are_named_with_what_is_right() {
         ("NIXERY_CACHE_MAX_MB", "1e3", "whole number"),
         ("NIXERY_GC_KEEP", "40000", "to 36500"),
         ("NIXERY_GC_MAX_BYTES", "200G", "whole number"),
+        ("NIXERY_STORAGE_MIN_FREE", "5%", "whole number"),
+        ("NIXERY_IMAGE_MAX_PACKAGES", "0", "from 1 to 1000"),
+        ("NIXERY_IMAGE_MAX_PATHS", "0", "from 1 to 1000000"),
+        ("NIXERY_IMAGE_MAX_CLOSURE_BYTES", "20 GB", "whole number"),
+        ("NIXERY_PACKING_MEMORY", "32", "from 64"),
+        ("NIXERY_WEB_LOG_LINES", "0", "from 1"),
+        ("NIXERY_WEB_KEEP_BUILDS", "all", "whole number"),
     ] {
         let message = error(None, &with(&[(variable, value)]));
         assert!(message.contains(variable) && message.contains(expected), "{variable}: {message}");

@@ -33,6 +33,7 @@ use tower_http::services::ServeDir;
 
 use crate::assemble::Assembler;
 use crate::counters::request_seconds;
+use crate::disk::Disk;
 use crate::platform::Platform;
 use crate::source::{Source, TagRules};
 use crate::storage::Storage;
@@ -53,6 +54,8 @@ pub struct Registry {
     pub assembler: Assembler,
     /// Has the blobs.
     pub storage: Arc<dyn Storage>,
+    /// Has room for more of them, or not.
+    pub disk: Disk,
     /// Where packages come from.
     pub source: Source,
     /// Which tags choose something of that.

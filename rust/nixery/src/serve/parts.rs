@@ -1,6 +1,7 @@
 //! Making the parts.
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -12,11 +13,15 @@ use crate::archive::Level;
 use crate::assemble::{Assembler, Limits, Packer, Parts};
 use crate::cache::{Directory, Records};
 use crate::config::{Config, StorageConfig};
+use crate::disk::Disk;
 use crate::http::Registry;
 use crate::nix::{Builder, Roots};
 use crate::pin::Pins;
 use crate::popularity;
 use crate::storage::{Filesystem, Gcs, Storage};
+
+/// Where Nix's store paths are, which begin with it.
+const NIX_STORE: &str = "/nix/store";
 
 async fn open_storage(config: &Config) -> Result<Arc<dyn Storage>, ServeError> {
     match &config.storage {
@@ -45,6 +50,12 @@ pub(super) async fn registry(
         return Err(ServeError::WebDirectory { path: directory.display().to_string() });
     }
     let storage = open_storage(config).await?;
+    let images = match &config.storage {
+        StorageConfig::Filesystem { path } => Some(path.as_path()),
+        StorageConfig::Gcs(_) => None,
+    };
+    let disk = Disk::new(config.disk.min_free, images, Path::new(NIX_STORE));
+    disk.look().await;
     let roots = Roots::open(&config.nix.roots).map_err(|source| ServeError::Roots {
         path: config.nix.roots.display().to_string(),
         source,
@@ -64,17 +75,23 @@ pub(super) async fn registry(
     let threads = NonZeroUsize::new(config.packing.threads).unwrap_or(NonZeroUsize::MIN);
     let level = Level::new(config.packing.level)?;
     let records = Records::new(Arc::clone(&storage));
-    let packer = Packer::new(threads, level, records.clone()).map_err(ServeError::Threads)?;
+    let packer = Packer::new(threads, level, config.packing.memory, records.clone())
+        .map_err(ServeError::Threads)?;
     let limits = Limits {
         max_builds: config.nix.max_builds,
         max_queue: config.nix.max_queue,
         max_layers: config.image.max_layers,
-        keep_logs: config.web.builds,
+        max_packages: config.image.max_packages,
+        max_paths: config.image.max_paths,
+        max_closure_bytes: config.image.max_closure_bytes,
+        log_lines: if config.web.builds { config.web.log_lines } else { 0 },
+        keep_builds: config.web.keep_builds,
     };
-    let parts = Parts { records, directory, pins, builder, packer, popularity };
+    let parts = Parts { records, directory, pins, builder, packer, popularity, disk: disk.clone() };
     Ok(Registry {
         assembler: Assembler::new(parts, limits),
         storage,
+        disk,
         source: source.source.clone(),
         tag_rules: source.tags.clone(),
         metrics: Box::new(move || {

@@ -15,7 +15,7 @@ const LAYERS: [&[&str]; 10] = [
     &["cache"],
     &["nix", "archive"],
     &["storage"],
-    &["process", "flights", "concurrent", "systemd"],
+    &["process", "flights", "concurrent", "systemd", "disk"],
     &["layers", "oci", "image", "source", "platform", "store_path", "error_chain", "counters"],
 ];
 
