@@ -47,6 +47,7 @@ package_of() {
     docker) if apt-cache show docker-cli >/dev/null 2>&1; then echo docker-cli; else echo docker.io; fi ;;
     dockerd) echo docker.io ;;
     flock | unshare) echo util-linux ;;
+    mkfs.ext4) echo e2fsprogs ;;
     perl) echo perl-base ;;
     pgrep) echo procps ;;
     venv) echo python3-venv ;;

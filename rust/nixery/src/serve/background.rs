@@ -14,7 +14,7 @@ use crate::disk::Disk;
 use crate::error_chain::ErrorChain;
 use crate::gc;
 use crate::popularity;
-use crate::storage::{Gcs, Storage};
+use crate::storage::{Filesystem, Gcs, Storage};
 use crate::systemd;
 
 /// When the first garbage collection is, at the latest: servers that are restarted often
@@ -87,6 +87,17 @@ pub(super) async fn remove_unfinished_blobs(storage: Arc<Gcs>) {
             tracing::warn!(error, "unfinished blobs stay in the bucket for a while");
         }
         tokio::time::sleep(UNFINISHED).await;
+    }
+}
+
+/// The same for a directory, which was cleaned when it was opened.
+pub(super) async fn remove_unfinished_files(storage: Arc<Filesystem>) {
+    loop {
+        tokio::time::sleep(UNFINISHED).await;
+        if let Err(error) = storage.remove_abandoned().await {
+            let error = ErrorChain(&error).to_string();
+            tracing::warn!(error, "unfinished files stay in the storage for a while");
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::ServeError;
-use super::background::remove_unfinished_blobs;
+use super::background::{remove_unfinished_blobs, remove_unfinished_files};
 use crate::archive::Level;
 use crate::assemble::{Assembler, Limits, Packer, Parts};
 use crate::cache::{Directory, Records};
@@ -28,7 +28,9 @@ async fn open_storage(config: &Config) -> Result<Arc<dyn Storage>, ServeError> {
         StorageConfig::Filesystem { path } => {
             let storage = Filesystem::open(path)?;
             storage.check().await?;
-            Ok(Arc::new(storage))
+            let storage = Arc::new(storage);
+            tokio::spawn(remove_unfinished_files(Arc::clone(&storage)));
+            Ok(storage)
         }
         StorageConfig::Gcs(options) => {
             let storage = Gcs::open(options).await?;

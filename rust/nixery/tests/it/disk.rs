@@ -33,6 +33,11 @@ impl Small {
         Self { server, inside: root.join(storage.strip_prefix("/").unwrap()) }
     }
 
+    /// Leaves not a byte.
+    fn fill(&self) {
+        fs::write(self.inside.join("ballast"), vec![0; 100 << 20]).unwrap_err();
+    }
+
     /// Makes the ballast of so many MiB.
     fn take(&self, mib: usize) {
         fs::write(self.inside.join("ballast"), vec![0; mib << 20]).unwrap();
@@ -112,14 +117,15 @@ fn garbage_is_collected_at_once_where_room_is_wanted() {
     let setup = Setup::new(fixtures())
         .variable("NIXERY_STORAGE_MIN_FREE", "20")
         .variable("NIXERY_GC_INTERVAL", "86400")
-        .variable("NIXERY_GC_KEEP", "1");
+        .variable("NIXERY_GC_KEEP", "1")
+        .variable("NIXERY_IMAGE_MAX_LAYERS", "1");
     let small = Small::start(setup, 64, 1);
     let server = &small.server;
-    // It doesn't compress, so it takes 30 MB.
-    server.manifest("large");
-    small.pull("one");
+    // It doesn't compress, so it takes 30 MB. What the other one has is recorded to be there.
+    server.manifest("large/five");
+    small.pull("five");
     let old = SystemTime::now() - Duration::from_hours(48);
-    let of_one = layers(server, "one");
+    let of_five = layers(server, "five");
     for directory in fs::read_dir(&small.inside).unwrap() {
         let directory = directory.unwrap().path();
         for entry in fs::read_dir(&directory).into_iter().flatten() {
@@ -128,17 +134,18 @@ fn garbage_is_collected_at_once_where_room_is_wanted() {
         }
     }
     // Nobody has asked for the large one since.
-    for layer in of_one {
+    for layer in of_five {
         let file = fs::File::open(small.inside.join("layers").join(layer)).unwrap();
         file.set_modified(SystemTime::now()).unwrap();
     }
-    small.take(20);
+    small.fill();
     // By itself, within seconds, and not at the interval.
     wait_until("the collection", || small.logged("garbage collected") > 0);
     wait_until("room", || small.logged("there is room again") > 0);
-    small.pull("two");
-    small.pull("one");
+    small.pull("two/five");
+    small.pull("five");
     assert_eq!(small.logged("collecting garbage, as the disk is nearly full"), 1);
+    assert_eq!(small.logged("garbage collection failed"), 0);
 
     // Where it doesn't help, it is not done again and again.
     small.take(50);

@@ -1,6 +1,8 @@
 //! Images that are larger than the server makes them.
 
-use crate::harness::{COUNTING, Setup, calls, fixtures};
+use std::fs;
+
+use crate::harness::{COUNTING, Server, Setup, calls, debian, fixtures};
 
 /// What is refused says which limit it is, and by which setting it is raised.
 #[test]
@@ -41,4 +43,28 @@ fn what_is_too_large_is_refused_before_it_is_packed() {
             assert_eq!((other.status, calls(&server)), (403, before), "{}", other.text());
         }
     }
+}
+
+/// A line of /proc/PID/status (proc(5)), in bytes.
+fn memory(server: &Server, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.process_id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.trim_matches([':', ' ', '\t', 'k', 'B']).parse::<u64>().unwrap() << 10
+}
+
+/// With these threads and no bound it is 167 MB, on two cores.
+#[test]
+fn packing_stays_within_its_memory() {
+    let server = Setup::new(debian())
+        .variable("NIXERY_PACKING_THREADS", "256")
+        .variable("NIXERY_PACKING_MEMORY", "64")
+        .start();
+    assert!(server.has_logged("fewer threads compress"));
+    let before = memory(&server, "VmRSS");
+    server.manifest("shell/git/jq");
+    let most = memory(&server, "VmHWM") - before;
+    println!("{most} bytes more at the peak than the {before} before");
+    // What is recorded and asked for takes some as well.
+    let besides = 24_000_000;
+    assert!(most < 64_000_000 + besides, "{most} bytes");
 }

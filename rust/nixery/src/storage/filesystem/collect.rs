@@ -147,7 +147,7 @@ fn is_used(path: &Path, not_used_since: SystemTime) -> Result<Option<bool>, Stor
 }
 
 /// Whether the file system can't be written at the moment.
-fn takes_no_marks(error: &io::Error) -> bool {
+pub(super) fn takes_no_marks(error: &io::Error) -> bool {
     use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     matches!(error.kind(), ReadOnlyFilesystem | StorageFull | QuotaExceeded)
 }
