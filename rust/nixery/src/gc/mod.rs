@@ -205,3 +205,6 @@ impl fmt::Display for Report {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;
