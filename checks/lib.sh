@@ -49,6 +49,7 @@ package_of() {
     dockerd) echo docker.io ;;
     flock | unshare) echo util-linux ;;
     ip) echo iproute2 ;;
+    mkfs.ext4) echo e2fsprogs ;;
     perl) echo perl-base ;;
     pgrep) echo procps ;;
     selenium) echo python3-selenium ;;

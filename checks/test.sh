@@ -15,6 +15,7 @@
 #   gcs-emulator   the emulator of Google Cloud Storage that the others use
 #   clients        docker, podman, skopeo, buildah and containerd; needs root
 #   systemd        the module's units under a real systemd; needs root
+#   disk           disks that are full, read-only and have errors; needs root
 #   own-image      Nixery's own image in docker, assembled without nixpkgs; needs root
 #   browser        the server's pages in Chromium, while docker pulls; needs root, and
 #                  axe-core, which is downloaded
@@ -37,7 +38,7 @@ set -uo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-all=(fmt clippy scripts nix builder packages gcs-emulator rust book clients systemd own-image tutorial browser)
+all=(fmt clippy scripts nix builder packages gcs-emulator rust book clients systemd disk own-image tutorial browser)
 more=(nix-versions evaluate)
 suites=()
 for argument; do
@@ -68,6 +69,7 @@ suite_nix-versions() { checks/nix-versions.sh; }
 suite_gcs-emulator() { judge "the emulator behaves like the service" checks/gcs-emulator/test.py; }
 suite_clients() { checks/clients.sh; }
 suite_systemd() { checks/systemd.sh; }
+suite_disk() { checks/disk.sh; }
 suite_own-image() { checks/own-image.sh; }
 suite_browser() { checks/browser.sh; }
 suite_tutorial() { checks/tutorial.sh; }
@@ -168,7 +170,7 @@ run_suite() { # NAME
 
 began=$SECONDS
 programs=(git jq curl certificates)
-if wants clippy || wants rust || wants clients || wants systemd || wants own-image || wants tutorial || wants browser; then programs+=(cc); fi
+if wants clippy || wants rust || wants clients || wants systemd || wants disk || wants own-image || wants tutorial || wants browser; then programs+=(cc); fi
 if wants rust || wants nix || wants builder || wants packages || wants nix-versions; then programs+=(nix nix-store nix-instantiate); fi
 if wants scripts; then programs+=(shellcheck); fi
 if wants builder || wants nix-versions; then programs+=(python3 pgrep); fi
@@ -180,7 +182,7 @@ if wants rust || wants packages; then
   prepare_packages
   export NIXERY_TEST_PACKAGES=$packages
 fi
-if [[ -z ${NIXERY-} ]] && { wants clients || wants systemd || wants own-image || wants tutorial || wants browser; }; then
+if [[ -z ${NIXERY-} ]] && { wants clients || wants systemd || wants disk || wants own-image || wants tutorial || wants browser; }; then
   # Not optimised, as the suite rust has it: compiling it takes longer than it saves.
   need_rust
   target=$(cd "$repository" && cargo build --workspace --locked >&2 \

@@ -63,6 +63,7 @@ in
     path =
       setting file "/srv/nixery"
         "Directory of images; storage in the state directory, if not set.";
+    min_free = setting ints.unsigned 1000 "Megabytes that have to be free for new images.";
   };
   gcs = {
     bucket = setting str "example-nixery" "Name of the bucket.";
@@ -115,13 +116,19 @@ in
       "arm64"
     ]) "amd64" "Platform of images whose name doesn't choose one.";
     max_layers = setting (ints.between 1 120) 94 "Most layers that store paths are spread over.";
+    max_packages = setting (ints.between 1 1000) 100 "Most packages of an image.";
+    max_paths = setting ints.positive 20000 "Most store paths of an image.";
+    max_closure_bytes = setting ints.positive 20000000000 "Most bytes of them.";
   };
   packing = {
     level = setting (ints.between 1 12) 5 "Compression of layers.";
     threads = setting (ints.between 1 256) 4 "Threads that compress.";
+    memory = setting (ints.between 64 1048576) 256 "Most megabytes of memory for packing.";
   };
   web = {
     builds = setting bool false "Whether everybody may see which images are made, and Nix's log.";
+    log_lines = setting ints.positive 2000 "Most lines of Nix's log that are kept of a build.";
+    keep_builds = setting ints.positive 100 "How many builds that have ended are shown.";
     dir =
       setting file "/srv/www"
         "Directory of web pages beside the server's own; the book, if not set.";

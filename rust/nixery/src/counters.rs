@@ -23,9 +23,11 @@ const SERVED_BYTES: &str = "nixery_served_bytes_total";
 const REQUEST_SECONDS: &str = "nixery_request_seconds";
 const GC_BYTES: &str = "nixery_gc_removed_bytes_total";
 const GC_RUNS: &str = "nixery_gc_runs_total";
+const REFUSED: &str = "nixery_builds_refused_total";
+const DISK_FREE: &str = "nixery_disk_free_bytes";
 
 /// Names of all metrics.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 14] = [
     CACHE_REQUESTS,
     NIX_RUNS,
     NIX_SECONDS,
@@ -38,6 +40,8 @@ pub const NAMES: [&str; 12] = [
     REQUEST_SECONDS,
     GC_BYTES,
     GC_RUNS,
+    REFUSED,
+    DISK_FREE,
 ];
 
 /// Bounds of the buckets of durations, in seconds: from a cached manifest to a
@@ -59,6 +63,8 @@ pub fn describe() {
     describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "Time until an answer began, by route.");
     describe_counter!(GC_BYTES, Unit::Bytes, "Bytes that garbage collection removed.");
     describe_counter!(GC_RUNS, "Garbage collections, by result.");
+    describe_counter!(REFUSED, "Images that were not made, by the limit.");
+    describe_gauge!(DISK_FREE, Unit::Bytes, "Free bytes of a disk, by what is on it.");
     // Zero counts too: an alert sees the first step only of what was there before.
     for name in [SERVED_BYTES, GC_BYTES] {
         counter!(name).absolute(0);
@@ -69,6 +75,9 @@ pub fn describe() {
         for purpose in ["packages", "paths", "names"] {
             counter!(NIX_RUNS, "purpose" => purpose, "result" => result).absolute(0);
         }
+    }
+    for reason in Refusal::ALL {
+        counter!(REFUSED, "reason" => reason.name()).absolute(0);
     }
     gauge!(BUILDS_RUNNING).set(0);
     gauge!(BUILDS_WAITING).set(0);
@@ -134,6 +143,40 @@ pub fn build_waiting() -> Counted {
 /// Counts an image that was made, or was not.
 pub fn build_ended(succeeded: bool, took: Duration) {
     histogram!(BUILD_SECONDS, "result" => result(succeeded)).record(took);
+}
+
+/// Which limit keeps an image from being made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Builds at the same time.
+    Busy,
+    /// Free space.
+    Disk,
+    /// What an image may have.
+    Size,
+}
+
+impl Refusal {
+    const ALL: [Self; 3] = [Self::Busy, Self::Disk, Self::Size];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::Disk => "disk",
+            Self::Size => "size",
+        }
+    }
+}
+
+/// Counts an image that was not made.
+pub fn build_refused(reason: Refusal) {
+    counter!(REFUSED, "reason" => reason.name()).increment(1);
+}
+
+/// Says how much is free where something is.
+pub fn disk_free(what: &'static str, bytes: u64) {
+    #[expect(clippy::cast_precision_loss, reason = "disks have less than 2^53 bytes, and round")]
+    gauge!(DISK_FREE, "disk" => what).set(bytes as f64);
 }
 
 /// Counts a new layer: how many bytes of its archive were compressed, and how many

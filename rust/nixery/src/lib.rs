@@ -13,6 +13,7 @@ pub mod catalogue;
 pub mod concurrent;
 pub mod config;
 pub mod counters;
+pub mod disk;
 pub mod error_chain;
 pub mod flights;
 pub mod gc;

@@ -71,6 +71,12 @@ impl Gzip {
         Self { compressor: Compressor::new(level) }
     }
 
+    /// Bytes of memory that a compressor needs at `level`, at most (`deflate_compress.c` of
+    /// libdeflate: `sizeof(struct libdeflate_compressor)`; measured).
+    pub fn memory(level: Level) -> usize {
+        if level.get() < 10 { 1 << 20 } else { 9 << 20 }
+    }
+
     /// The room that a member of [`BLOCK_SIZE`] bytes of input may need.
     pub fn output_size(&mut self) -> usize {
         self.compressor.gzip_compress_bound(BLOCK_SIZE)

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use serde::{Deserialize, Serialize};
 
 use super::error::PackError;
+use super::gzip::BLOCK_SIZE;
 use super::member::MemberReader;
 use super::pool::Pool;
 use super::stream::{Finished, LayerStream, Part};
@@ -92,6 +93,10 @@ impl PathSource {
 /// Paths in other layers whose bytes are on their way at the same time, where these
 /// layers are on another machine: more than one, as each has to be waited for.
 const READ_AHEAD: usize = 4;
+
+/// Bytes of memory that putting a layer together takes besides the pool's, roughly: two
+/// blocks of what is copied, lists of files, buffers for directories.
+pub const LAYER_MEMORY: usize = 3 * BLOCK_SIZE;
 
 /// Packs `paths`, in the order of their bytes and each once, and writes the
 /// compressed layer to `sink`.

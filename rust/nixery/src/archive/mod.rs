@@ -27,6 +27,6 @@ mod walk;
 pub use error::PackError;
 pub use gzip::{BLOCK_SIZE, Gzip, InvalidLevel, Level, OutputTooSmall};
 pub use hash::{BlobHasher, BlobHashes};
-pub use layer::{Packed, PathMembers, PathSource, pack_layer, put_together};
+pub use layer::{LAYER_MEMORY, Packed, PathMembers, PathSource, pack_layer, put_together};
 pub use listing::Listing;
 pub use pool::Pool;

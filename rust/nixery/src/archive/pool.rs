@@ -63,14 +63,24 @@ pub(super) struct Block {
     shared: Arc<Shared>,
 }
 
+/// How many buffers circulate.
+fn buffers(threads: usize) -> usize {
+    2 * threads + 4
+}
+
 /// How a thread compresses: from the first slice to the second.
 type Compress = Box<dyn FnMut(&[u8], &mut [u8]) -> Result<usize, OutputTooSmall>>;
 
 impl Pool {
+    /// Bytes of memory that a pool takes, however much is packed at a time: about 4 MiB for
+    /// each thread, and 4 MiB once.
+    pub fn memory(threads: NonZeroUsize, level: Level) -> usize {
+        let buffer = Gzip::new(level).output_size().max(BLOCK_SIZE);
+        let threads = threads.get();
+        (buffers(threads) + threads) * buffer + threads * Gzip::memory(level)
+    }
+
     /// Starts `threads` threads that compress at `level`.
-    ///
-    /// About 4 MiB of memory for each thread, and 4 MiB once, are the most
-    /// that packing takes however much is packed at a time.
     pub fn new(threads: NonZeroUsize, level: Level) -> io::Result<Self> {
         let output_size = Gzip::new(level).output_size();
         Self::with_compressor(threads, output_size, move || {
@@ -88,7 +98,7 @@ impl Pool {
         let buffer = || vec![0; output_size.max(BLOCK_SIZE)].into_boxed_slice();
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
-                free: (0..2 * threads + 4).map(|_| buffer()).collect(),
+                free: (0..buffers(threads)).map(|_| buffer()).collect(),
                 jobs: VecDeque::new(),
                 waiting: 0,
                 closed: false,

@@ -50,6 +50,7 @@ impl Build<'_> {
         let begin = Instant::now();
         let ingredients = self.ingredients().await?;
         let prepared = begin.elapsed();
+        self.inner.may_be_packed(&ingredients.closure).await?;
         let groups = self.group(&ingredients).await?;
         tracing::info!(
             image = self.name,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::limits::TooLarge;
 use crate::archive::PackError;
+use crate::disk::DiskShort;
 use crate::error_chain::ErrorChain;
 use crate::layers::GroupError;
 use crate::nix::NixError;
@@ -34,8 +36,20 @@ pub enum AssembleError {
     #[error("a layer was removed while the image was being made")]
     LayerGone,
     /// Too many builds wait already.
-    #[error("too many images are being made already: try again in a while")]
-    Busy,
+    #[error(
+        "{most} images are being made or wait for that, which is as many as may \
+         (nix.max_builds, nix.max_queue): try again in a while"
+    )]
+    Busy {
+        /// How many may.
+        most: usize,
+    },
+    /// The image is larger than it may be.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// There is too little room for it.
+    #[error(transparent)]
+    DiskShort(#[from] DiskShort),
     /// A task ended without a result, which is a defect of this program.
     #[error("a task of the server crashed")]
     Crashed,
@@ -49,6 +63,8 @@ enum Cause {
     Moment,
     /// In the server, or what it was given: its operator has to do something.
     Server,
+    /// In what the log has already, as it is so for all images.
+    Logged,
 }
 
 impl AssembleError {
@@ -74,7 +90,9 @@ impl AssembleError {
                 }
                 PinError::Git(_) | PinError::Crashed => Cause::Server,
             },
-            Self::Busy => Cause::Moment,
+            Self::TooLarge(_) => Cause::Image,
+            Self::Busy { .. } => Cause::Moment,
+            Self::DiskShort(_) => Cause::Logged,
             Self::Storage(error) if error.is_temporary() => Cause::Moment,
             Self::Pack(_) | Self::Storage(_) | Self::Group(_) | Self::LayerGone | Self::Crashed => {
                 Cause::Server
@@ -99,6 +117,7 @@ impl Failure {
             Cause::Image => tracing::info!(what, id, "{chain}"),
             Cause::Moment => tracing::warn!(what, id, "{chain}"),
             Cause::Server => tracing::error!(what, id, "{chain}"),
+            Cause::Logged => tracing::debug!(what, id, "{chain}"),
         }
         Self(Arc::new((id, error)))
     }

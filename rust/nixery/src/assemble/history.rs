@@ -9,16 +9,14 @@ use crate::image::{ImageName, ImageSpec};
 use crate::oci::Digest;
 use crate::source::SourceAt;
 
-/// Builds that are remembered besides those that run.
-const MAX_ENDED: usize = 100;
-
 /// Images whose layers are remembered.
 const MAX_IMAGES: usize = 200;
 
 /// What this process has made, in the order in which it was begun.
 #[derive(Debug)]
 pub(super) struct History {
-    keep_logs: bool,
+    log_lines: usize,
+    keep_builds: usize,
     builds: Mutex<VecDeque<Arc<Progress>>>,
     images: Mutex<VecDeque<(ImageName, Arc<[Digest]>)>>,
 }
@@ -39,19 +37,19 @@ impl Drop for EndsAtLast {
 }
 
 impl History {
-    pub(super) fn new(keep_logs: bool) -> Self {
-        Self { keep_logs, builds: Mutex::default(), images: Mutex::default() }
+    pub(super) fn new(log_lines: usize, keep_builds: usize) -> Self {
+        Self { log_lines, keep_builds, builds: Mutex::default(), images: Mutex::default() }
     }
 
     /// Begins a build; what is known of the last one of the same is forgotten.
     pub(super) fn begin(&self, asked: &Asked, request: &ImageRequest) -> Arc<Progress> {
-        let progress = Progress::new(asked.clone(), request.clone(), self.keep_logs);
+        let progress = Progress::new(asked.clone(), request.clone(), self.log_lines);
         let progress = Arc::new(progress);
         let mut builds = lock(&self.builds);
         builds.retain(|build| !build.is_of(request));
         builds.push_back(Arc::clone(&progress));
         let ended = builds.iter().filter(|build| build.has_ended()).count();
-        if ended > MAX_ENDED
+        if ended > self.keep_builds
             && let Some(oldest) = builds.iter().position(|build| build.has_ended())
         {
             builds.remove(oldest);

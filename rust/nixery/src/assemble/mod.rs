@@ -12,6 +12,7 @@ mod find;
 mod history;
 mod image;
 mod known;
+mod limits;
 mod made;
 mod packages;
 mod packing;
@@ -27,11 +28,13 @@ use tokio::sync::Semaphore;
 pub use composition::{Composition, LayerContent};
 pub use error::{AssembleError, Failure};
 pub use image::{Image, StoredManifest};
+pub use limits::{Limits, TooLarge};
 pub use packing::Packer;
 pub use progress::{Ended, Progress, State, Step};
 
 use crate::cache::{Directory, ManifestRecord, Records};
 use crate::counters;
+use crate::disk::Disk;
 use crate::flights::Flights;
 use crate::image::{ImageName, ImageSpec};
 use crate::layers::Popularity;
@@ -50,19 +53,6 @@ use turn::Turn;
 /// build.
 const FAILURE_IS_KEPT: Duration = Duration::from_secs(5);
 
-/// Bounds and parameters of builds.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Builds for which Nix runs at the same time.
-    pub max_builds: usize,
-    /// Builds that may wait for that.
-    pub max_queue: usize,
-    /// The most layers with store paths.
-    pub max_layers: usize,
-    /// Whether Nix's log is kept for people who wait.
-    pub keep_logs: bool,
-}
-
 /// What an assembler works with.
 #[derive(Debug)]
 pub struct Parts {
@@ -78,6 +68,8 @@ pub struct Parts {
     pub packer: Packer,
     /// How popular packages are.
     pub popularity: PopularityTable,
+    /// Has room for images, or not.
+    pub disk: Disk,
 }
 
 /// A popularity table.
@@ -137,6 +129,7 @@ struct Inner {
     packer: Packer,
     popularity: RwLock<Arc<PopularityTable>>,
     limits: Limits,
+    disk: Disk,
     known: Known,
     history: History,
     flights: Flights<ImageRequest, Outcome>,
@@ -149,7 +142,7 @@ struct Inner {
 impl Assembler {
     /// Puts the parts together.
     pub fn new(parts: Parts, limits: Limits) -> Self {
-        let Parts { records, directory, pins, builder, packer, popularity } = parts;
+        let Parts { records, directory, pins, builder, packer, popularity, disk } = parts;
         Self(Arc::new(Inner {
             storage: Arc::clone(records.storage()),
             records,
@@ -160,8 +153,9 @@ impl Assembler {
             popularity: RwLock::new(Arc::new(popularity)),
             places: Semaphore::new(limits.max_builds + limits.max_queue),
             turns: Semaphore::new(limits.max_builds),
-            history: History::new(limits.keep_logs),
+            history: History::new(limits.log_lines, limits.keep_builds),
             limits,
+            disk,
             known: Known::default(),
             flights: Flights::default(),
         }))
@@ -268,7 +262,8 @@ impl Inner {
         {
             return Ok(self.remember(name, request, image, Some(key.clone()), None));
         }
-        let _place = self.places.try_acquire().map_err(|_| AssembleError::Busy)?;
+        self.may_be_made(&request).await?;
+        let _place = self.places.try_acquire().map_err(|_| self.busy())?;
         let _running = counters::build_running();
         let begin = Instant::now();
         let turn = Turn::new(&self.turns);

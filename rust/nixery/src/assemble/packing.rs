@@ -15,7 +15,7 @@ use super::error::AssembleError;
 use super::packages::package_paths;
 use crate::archive::rootfs::{self, pack_rootfs};
 use crate::archive::{
-    Level, Listing, PackError, Packed, PathMembers, PathSource, Pool, put_together,
+    LAYER_MEMORY, Level, Listing, PackError, Packed, PathMembers, PathSource, Pool, put_together,
 };
 use crate::cache::{
     LayerRecord, PackageRecord, PathRecord, Records, layer_key, path_key, rootfs_key,
@@ -98,11 +98,25 @@ impl Drop for CancelOnDrop {
 }
 
 impl Packer {
-    /// Starts `threads` threads that compress at `level`. Layers go to the storage of
-    /// `records`.
-    pub fn new(threads: NonZeroUsize, level: Level, records: Records) -> io::Result<Self> {
-        let pool = Arc::new(Pool::new(threads, level)?);
-        Ok(Self { pool, level, places: Arc::new(Semaphore::new(LAYERS_AT_ONCE)), records })
+    /// Starts `threads` threads that compress at `level`, or as many as `memory` is enough
+    /// for, in bytes. Layers go to the storage of `records`.
+    pub fn new(
+        threads: NonZeroUsize,
+        level: Level,
+        memory: u64,
+        records: Records,
+    ) -> io::Result<Self> {
+        let of_layer = LAYER_MEMORY + records.storage().writer_memory();
+        let (fitting, layers) = within(memory, threads, level, of_layer);
+        if fitting < threads {
+            tracing::warn!(
+                threads = fitting,
+                wanted = threads,
+                "fewer threads compress than wanted, for want of memory (packing.memory)"
+            );
+        }
+        let pool = Arc::new(Pool::new(fitting, level)?);
+        Ok(Self { pool, level, places: Arc::new(Semaphore::new(layers)), records })
     }
 
     /// The compression level.
@@ -280,6 +294,24 @@ impl Packer {
     }
 }
 
+/// How many threads, and layers at a time, stay within `memory`, of which a layer takes
+/// `of_layer`: fewer threads first, as they take most, and at least one of each.
+fn within(
+    memory: u64,
+    threads: NonZeroUsize,
+    level: Level,
+    of_layer: usize,
+) -> (NonZeroUsize, usize) {
+    let fits = |threads: NonZeroUsize, layers: usize| {
+        let bytes = Pool::memory(threads, level).saturating_add(layers * of_layer);
+        u64::try_from(bytes).is_ok_and(|bytes| bytes <= memory)
+    };
+    let one = NonZeroUsize::MIN;
+    let layers = (1..=LAYERS_AT_ONCE).rev().find(|&layers| fits(one, layers)).unwrap_or(1);
+    let numbers = (1..=threads.get()).rev().filter_map(NonZeroUsize::new);
+    (numbers.into_iter().find(|&threads| fits(threads, layers)).unwrap_or(one), layers)
+}
+
 fn pack(
     pool: &Pool,
     recipe: Recipe,
@@ -304,5 +336,35 @@ fn full_disk_is_the_storages(error: PackError) -> AssembleError {
         PackError::Sink(source) => StorageError::while_writing_a_layer(source).into(),
         PackError::Source { source, .. } => StorageError::while_reading("a layer", source).into(),
         other => other.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_and_layers_stay_within_the_memory() {
+        let threads = |number| NonZeroUsize::new(number).unwrap();
+        let level = |level| Level::new(level).unwrap();
+        let (small, bucket) = (LAYER_MEMORY, LAYER_MEMORY + (24 << 20));
+        for (memory, wanted, at, of_layer, at_once) in [
+            (256, 2, 5, small, 3),
+            (256, 256, 5, small, 3),
+            (256, 256, 12, small, 3),
+            (256, 256, 5, bucket, 3),
+            (64, 256, 5, small, 3),
+            (64, 256, 12, bucket, 1),
+        ] {
+            let memory = memory * 1_000_000;
+            let (got, layers) = within(memory, threads(wanted), level(at), of_layer);
+            assert_eq!(layers, at_once, "{memory} bytes, {wanted} threads");
+            let bytes = |threads| (Pool::memory(threads, level(at)) + layers * of_layer) as u64;
+            assert!(bytes(got) <= memory, "{} bytes", bytes(got));
+            let more = threads(got.get() + 1);
+            assert!(got.get() == wanted || bytes(more) > memory, "{got} threads are too few");
+        }
+        let too_little = within(1, threads(4), level(5), small);
+        assert_eq!(too_little, (threads(1), 1), "at least one");
     }
 }

@@ -10,9 +10,9 @@ use super::{Asked, Failure, Image, ImageRequest, Outcome};
 use crate::image::ImageSpec;
 use crate::source::SourceAt;
 
-/// Most lines of Nix's log that are kept of a build, and most bytes: the last ones.
-const MAX_LINES: usize = 2000;
-const MAX_BYTES: usize = 256 << 10;
+/// Most bytes of Nix's log that are kept of a build, for each line that may be kept: most
+/// lines are shorter.
+const BYTES_PER_LINE: usize = 128;
 
 /// Longest line in bytes; the rest of it is left out.
 const MAX_LINE: usize = 2000;
@@ -82,12 +82,14 @@ struct Inner {
 struct Log {
     lines: VecDeque<String>,
     bytes: usize,
+    /// Most lines that are kept, the last ones; 0 for none.
+    most: usize,
     /// Lines that were dropped.
     dropped: u64,
 }
 
 impl Progress {
-    pub(super) fn new(asked: Asked, request: ImageRequest, keeps_log: bool) -> Self {
+    pub(super) fn new(asked: Asked, request: ImageRequest, log_lines: usize) -> Self {
         let state = State {
             step: Step::Looking,
             layers: 0,
@@ -100,8 +102,8 @@ impl Progress {
             request,
             begun: SystemTime::now(),
             clock: Instant::now(),
-            keeps_log,
-            inner: Mutex::new(Inner { names: Vec::new(), state, log: Log::default() }),
+            keeps_log: log_lines > 0,
+            inner: Mutex::new(Inner { names: Vec::new(), state, log: Log::new(log_lines) }),
             changes: watch::Sender::new(()),
         }
     }
@@ -213,11 +215,15 @@ impl Progress {
 }
 
 impl Log {
+    fn new(most: usize) -> Self {
+        Self { most, ..Self::default() }
+    }
+
     fn add(&mut self, line: &str) {
         let line = &line[..line.floor_char_boundary(MAX_LINE)];
         self.lines.push_back(line.to_owned());
         self.bytes += line.len();
-        while self.lines.len() > MAX_LINES || self.bytes > MAX_BYTES {
+        while self.lines.len() > self.most || self.bytes > self.most * BYTES_PER_LINE {
             let Some(first) = self.lines.pop_front() else { break };
             self.bytes -= first.len();
             self.dropped += 1;
@@ -232,13 +238,16 @@ mod tests {
     use crate::platform::Platform;
     use crate::source::Snapshot;
 
+    const MAX_LINES: usize = 2000;
+    const MAX_BYTES: usize = MAX_LINES * BYTES_PER_LINE;
+
     fn progress() -> Progress {
         let source = SourceAt::Path { path: "/packages".into() };
         let name: ImageName = "git".parse().unwrap();
         let spec = name.expand(Platform::Amd64).unwrap();
         let request = ImageRequest { spec: spec.clone(), source: Snapshot::unknown(&source) };
         let tag = "latest".parse().unwrap();
-        Progress::new(Asked { name, tag, spec, source }, request, true)
+        Progress::new(Asked { name, tag, spec, source }, request, MAX_LINES)
     }
 
     #[test]
@@ -269,7 +278,7 @@ mod tests {
         let mut changes = progress.changes();
         progress.has_layers(3);
         changes.changed().await.unwrap();
-        progress.end(&Err(Failure::logged("git", super::super::AssembleError::Busy)));
+        progress.end(&Err(Failure::logged("git", super::super::AssembleError::Crashed)));
         let state = progress.state();
         progress.end(&Ok(Arc::new(Image { manifests: Vec::new() })));
         changes.changed().await.unwrap();

@@ -12,9 +12,9 @@ use tracing_subscriber::EnvFilter;
 use super::origin::Layers;
 use super::raw::Raw;
 use super::{
-    CacheConfig, Config, ConfigError, DEFAULT_MAX_LAYERS, Environment, GcConfig, ImageConfig,
-    LogConfig, LogFormat, NixConfig, PackingConfig, ServerConfig, SourceConfig, WebConfig, access,
-    sources, storage,
+    CacheConfig, Config, ConfigError, DEFAULT_MAX_LAYERS, DiskConfig, Environment, GcConfig,
+    ImageConfig, LogConfig, LogFormat, NixConfig, PackingConfig, ServerConfig, SourceConfig,
+    WebConfig, access, sources, storage,
 };
 use crate::pin::TRUSTED;
 use crate::platform::Platform;
@@ -40,6 +40,9 @@ pub(super) fn check(
         // Every range given here is far below what `usize` holds.
         number(key, set, default, range).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
     };
+    let megabytes = |key: &str, set, default, least| {
+        number(key, set, default, least..=1 << 20).map(|megabytes| megabytes * 1_000_000)
+    };
     let seconds = |key: &str, set, default, least| {
         number(key, set, default, least..=MAX_SECONDS).map(Duration::from_secs)
     };
@@ -57,9 +60,12 @@ pub(super) fn check(
             fingerprint: raw.source.fingerprint.unwrap_or(true),
         },
         storage: storage::storage(raw, layers, environment)?,
+        disk: DiskConfig {
+            min_free: megabytes("storage.min_free", raw.storage.min_free, 1000, 0)?,
+        },
         cache: CacheConfig {
             path: cache_directory(raw, layers, environment)?,
-            max_bytes: number("cache.max_mb", raw.cache.max_mb, 64, 0..=1 << 20)? * 1_000_000,
+            max_bytes: megabytes("cache.max_mb", raw.cache.max_mb, 64, 0)?,
         },
         gc: GcConfig {
             interval: Some(seconds("gc.interval", raw.gc.interval, 0, 0)?).filter(|d| !d.is_zero()),
@@ -87,34 +93,32 @@ pub(super) fn check(
                 DEFAULT_MAX_LAYERS as u64,
                 1..=120,
             )?,
+            max_packages: count("image.max_packages", raw.image.max_packages, 100, 1..=1000)?,
+            max_paths: count("image.max_paths", raw.image.max_paths, 20_000, 1..=1_000_000)?,
+            max_closure_bytes: number(
+                "image.max_closure_bytes",
+                raw.image.max_closure_bytes,
+                20_000_000_000,
+                1..=1 << 50,
+            )?,
         },
         packing: PackingConfig {
             level: u8::try_from(number("packing.level", raw.packing.level, 5, 1..=12)?)
                 .unwrap_or_default(),
             threads: count("packing.threads", raw.packing.threads, cores, 1..=256)?,
+            memory: megabytes("packing.memory", raw.packing.memory, 256, 64)?,
         },
         web: WebConfig {
             builds: raw.web.builds.unwrap_or(true),
+            log_lines: count("web.log_lines", raw.web.log_lines, 2000, 1..=1_000_000)?,
+            keep_builds: count("web.keep_builds", raw.web.keep_builds, 100, 1..=10_000)?,
             directory: match &raw.web.dir {
                 Some(path) => Some(absolute(layers, "web.dir", path)?),
                 None => None,
             },
         },
         access: access::access(&raw.access, layers, environment)?,
-        log: LogConfig {
-            filter: log_filter(raw, layers)?,
-            format: match raw.log.format.as_deref() {
-                None => None,
-                Some("text") => Some(LogFormat::Text),
-                Some("json") => Some(LogFormat::Json),
-                Some("journal") => Some(LogFormat::Journal),
-                Some(other) => {
-                    let problem =
-                        format!("found {other:?}, expected \"text\", \"json\" or \"journal\"");
-                    return Err(layers.invalid("log.format", problem));
-                }
-            },
-        },
+        log: LogConfig { filter: log_filter(raw, layers)?, format: log_format(raw, layers)? },
     })
 }
 
@@ -153,6 +157,19 @@ fn log_filter(raw: &Raw, layers: &Layers) -> Result<String, ConfigError> {
                  directives such as nixery=debug,warn"
             );
             Err(layers.invalid("log.filter", problem))
+        }
+    }
+}
+
+fn log_format(raw: &Raw, layers: &Layers) -> Result<Option<LogFormat>, ConfigError> {
+    match raw.log.format.as_deref() {
+        None => Ok(None),
+        Some("text") => Ok(Some(LogFormat::Text)),
+        Some("json") => Ok(Some(LogFormat::Json)),
+        Some("journal") => Ok(Some(LogFormat::Journal)),
+        Some(other) => {
+            let problem = format!("found {other:?}, expected \"text\", \"json\" or \"journal\"");
+            Err(layers.invalid("log.format", problem))
         }
     }
 }

@@ -43,6 +43,8 @@ pub struct Config {
     pub source: SourceConfig,
     /// Where images are kept.
     pub storage: StorageConfig,
+    /// How much of the disk is left free.
+    pub disk: DiskConfig,
     /// What is kept on this machine alone.
     pub cache: CacheConfig,
     /// What is removed from the storage.
@@ -115,6 +117,13 @@ pub enum StorageConfig {
     Gcs(BucketOptions),
 }
 
+/// How much of the disk is left free.
+#[derive(Clone, Debug)]
+pub struct DiskConfig {
+    /// Bytes below which no new images are made; 0 for any number.
+    pub min_free: u64,
+}
+
 /// How Nix is called.
 #[derive(Clone, Debug)]
 pub struct NixConfig {
@@ -137,6 +146,12 @@ pub struct ImageConfig {
     pub platform: Platform,
     /// Most layers for store paths.
     pub max_layers: usize,
+    /// Most packages, besides those that are in every image.
+    pub max_packages: usize,
+    /// Most store paths.
+    pub max_paths: usize,
+    /// Most bytes of store paths.
+    pub max_closure_bytes: u64,
 }
 
 /// How layers are packed.
@@ -146,6 +161,8 @@ pub struct PackingConfig {
     pub level: u8,
     /// Compressing threads.
     pub threads: usize,
+    /// Most bytes of memory.
+    pub memory: u64,
 }
 
 /// What people see.
@@ -153,6 +170,10 @@ pub struct PackingConfig {
 pub struct WebConfig {
     /// Whether builds and their logs are shown to everybody.
     pub builds: bool,
+    /// Most lines of Nix's log that are kept of a build.
+    pub log_lines: usize,
+    /// Builds that are remembered besides those that run.
+    pub keep_builds: usize,
     /// Has web pages besides the server's own.
     pub directory: Option<PathBuf>,
 }

@@ -18,6 +18,10 @@ fn seconds(duration: Duration) -> Item {
     integer(duration.as_secs())
 }
 
+fn megabytes(bytes: u64) -> Item {
+    integer(bytes / 1_000_000)
+}
+
 fn path(path: &Path) -> Item {
     value(path.display().to_string())
 }
@@ -66,16 +70,18 @@ impl Config {
         }
         table("server", server);
         table("source", self.source.to_toml());
+        let min_free = ("min_free", megabytes(self.disk.min_free));
         match &self.storage {
             StorageConfig::Filesystem { path: directory } => {
-                table("storage", vec![("backend", value("filesystem")), ("path", path(directory))]);
+                let settings = vec![("backend", value("filesystem")), ("path", path(directory))];
+                table("storage", [settings, vec![min_free]].concat());
             }
             StorageConfig::Gcs(options) => {
-                table("storage", vec![("backend", value("gcs"))]);
+                table("storage", vec![("backend", value("gcs")), min_free]);
                 table("gcs", bucket(options));
             }
         }
-        let max_mb = integer(self.cache.max_bytes / 1_000_000);
+        let max_mb = megabytes(self.cache.max_bytes);
         table("cache", vec![("path", path(&self.cache.path)), ("max_mb", max_mb)]);
         table(
             "gc",
@@ -100,6 +106,9 @@ impl Config {
             vec![
                 ("platform", value(self.image.platform.to_string())),
                 ("max_layers", number(self.image.max_layers)),
+                ("max_packages", number(self.image.max_packages)),
+                ("max_paths", number(self.image.max_paths)),
+                ("max_closure_bytes", integer(self.image.max_closure_bytes)),
             ],
         );
         table(
@@ -107,9 +116,14 @@ impl Config {
             vec![
                 ("level", value(i64::from(self.packing.level))),
                 ("threads", number(self.packing.threads)),
+                ("memory", megabytes(self.packing.memory)),
             ],
         );
-        let mut web = vec![("builds", value(self.web.builds))];
+        let mut web = vec![
+            ("builds", value(self.web.builds)),
+            ("log_lines", number(self.web.log_lines)),
+            ("keep_builds", number(self.web.keep_builds)),
+        ];
         web.extend(self.web.directory.as_deref().map(|directory| ("dir", path(directory))));
         table("web", web);
         if let Some(access) = &self.access {

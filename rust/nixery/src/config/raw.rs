@@ -29,7 +29,7 @@ table! {
         nixpkgs_archive: Option<String>, fingerprint: Option<bool>,
     }
 }
-table! { Storage { backend: Option<String>, path: Option<String> } }
+table! { Storage { backend: Option<String>, path: Option<String>, min_free: Option<u64> } }
 table! {
     Gcs {
         bucket: Option<String>, endpoint: Option<String>, public_endpoint: Option<String>,
@@ -43,11 +43,21 @@ table! {
         popularity_url: Option<String>, roots: Option<String>,
     }
 }
-table! { Image { platform: Option<String>, max_layers: Option<u64> } }
-table! { Packing { level: Option<u64>, threads: Option<u64> } }
+table! {
+    Image {
+        platform: Option<String>, max_layers: Option<u64>, max_packages: Option<u64>,
+        max_paths: Option<u64>, max_closure_bytes: Option<u64>,
+    }
+}
+table! { Packing { level: Option<u64>, threads: Option<u64>, memory: Option<u64> } }
 table! { Cache { path: Option<String>, max_mb: Option<u64> } }
 table! { Gc { interval: Option<u64>, keep: Option<u64>, max_bytes: Option<u64> } }
-table! { Web { builds: Option<bool>, dir: Option<String> } }
+table! {
+    Web {
+        builds: Option<bool>, log_lines: Option<u64>, keep_builds: Option<u64>,
+        dir: Option<String>,
+    }
+}
 table! {
     Access {
         htpasswd: Option<String>, tokens: Option<String>, rules: Option<Vec<String>>,

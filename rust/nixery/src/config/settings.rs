@@ -151,6 +151,13 @@ pub const SETTINGS: &[Setting] = &[
         "must be set",
         "Name of the bucket, without `gs://`. Several servers may share it.",
     ),
+    number(
+        "storage.min_free",
+        "NIXERY_STORAGE_MIN_FREE",
+        "1000",
+        "Megabytes that have to be free [where images are kept](#free-space), 0 to \
+         1048576; 0 for any number.",
+    ),
     text(
         "gcs.credentials",
         "GOOGLE_APPLICATION_CREDENTIALS",
@@ -292,6 +299,26 @@ pub const SETTINGS: &[Setting] = &[
          the links to them.",
     ),
     number(
+        "image.max_packages",
+        "NIXERY_IMAGE_MAX_PACKAGES",
+        "100",
+        "Most packages of an image, 1 to 1000, each counted once: those that `shell` \
+         stands for count, those that are in every image don't.",
+    ),
+    number(
+        "image.max_paths",
+        "NIXERY_IMAGE_MAX_PATHS",
+        "20000",
+        "Most store paths of an image, with all that its packages need, 1 to 1000000.",
+    ),
+    number(
+        "image.max_closure_bytes",
+        "NIXERY_IMAGE_MAX_CLOSURE_BYTES",
+        "20000000000",
+        "Most bytes that these store paths have before compression (NAR sizes), 1 to \
+         2<sup>50</sup>.",
+    ),
+    number(
         "packing.level",
         "NIXERY_PACKING_LEVEL",
         "5",
@@ -303,12 +330,34 @@ pub const SETTINGS: &[Setting] = &[
         "the number of CPU cores, at most 256",
         "Threads that compress, for all images together, 1 to 256.",
     ),
+    number(
+        "packing.memory",
+        "NIXERY_PACKING_MEMORY",
+        "256",
+        "Most megabytes of memory that packing takes, for all images together, 64 to \
+         1048576. Where the threads would need more, there are fewer, and the log says \
+         so at start: each takes about 4 MiB, or 12 from level 10 on. A layer that is \
+         on its way to a bucket takes 24 MiB more, of which there are up to three.",
+    ),
     flag(
         "web.builds",
         "NIXERY_WEB_BUILDS",
         "true",
         "Whether everybody may see [which images are made](http-api.md#builds), and Nix's log of \
          it.",
+    ),
+    number(
+        "web.log_lines",
+        "NIXERY_WEB_LOG_LINES",
+        "2000",
+        "Most lines of Nix's log that are kept of a build, in memory, and 128 times as \
+         many bytes: the last ones; 1 to 1000000.",
+    ),
+    number(
+        "web.keep_builds",
+        "NIXERY_WEB_KEEP_BUILDS",
+        "100",
+        "How many builds that have ended are shown, 1 to 10000.",
     ),
     text(
         "web.dir",

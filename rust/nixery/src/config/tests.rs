@@ -111,6 +111,13 @@ fn wrong_variables_are_named_with_what_is_right() {
         ("NIXERY_ACCESS_RULES", "ann may build", "NIXERY_ACCESS_HTPASSWD (access.htpasswd)"),
         ("NIXERY_ACCESS_URL", "nixery.example.org", "http:// or https://"),
         ("NIXERY_ACCESS_URL", "https://nixery.example.org", "NIXERY_ACCESS_TOKENS"),
+        ("NIXERY_STORAGE_MIN_FREE", "5%", "whole number"),
+        ("NIXERY_IMAGE_MAX_PACKAGES", "0", "from 1 to 1000"),
+        ("NIXERY_IMAGE_MAX_PATHS", "0", "from 1 to 1000000"),
+        ("NIXERY_IMAGE_MAX_CLOSURE_BYTES", "20 GB", "whole number"),
+        ("NIXERY_PACKING_MEMORY", "32", "from 64"),
+        ("NIXERY_WEB_LOG_LINES", "0", "from 1"),
+        ("NIXERY_WEB_KEEP_BUILDS", "all", "whole number"),
     ] {
         let message = error(None, &with(&[(variable, value)]));
         assert!(message.contains(variable) && message.contains(expected), "{variable}: {message}");

@@ -144,7 +144,15 @@ async fn remove(
     }
 
     let records = Records::new(Arc::clone(storage));
-    try_all(plan.moved.iter().map(|(key, record)| records.write(key, record))).await?;
+    let records = &records;
+    let moves = plan.moved.iter().map(|(key, record)| async move {
+        match records.write(key, record).await {
+            Err(error) if error.is_full() => Ok(Some((key, record))),
+            other => other.map(|()| None),
+        }
+    });
+    // Until then they lead nowhere, which who reads them notices.
+    let no_room_yet = try_all(moves).await?;
     // A build that finds a layer by its record marks that, and relies on the blob.
     let pointers = plan.pointers.into_iter().map(|pointer| async move {
         let removal = remove(Object::Record(pointer.key)).await?;
@@ -170,6 +178,8 @@ async fn remove(
         report.blobs += 1;
         report.bytes += size;
     }
+    let left = no_room_yet.into_iter().flatten();
+    try_all(left.map(|(key, record)| records.write(key, record))).await?;
     Ok(report)
 }
 
@@ -195,3 +205,6 @@ impl fmt::Display for Report {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

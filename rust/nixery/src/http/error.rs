@@ -128,8 +128,10 @@ fn classify_failure(error: &AssembleError) -> (StatusCode, &'static str) {
     match error {
         AssembleError::Nix(error) => classify_nix(error),
         AssembleError::Pin(error) => classify_pin(error),
-        AssembleError::Busy => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
-        AssembleError::Storage(error) if error.is_temporary() => {
+        AssembleError::TooLarge(_) => (StatusCode::FORBIDDEN, "DENIED"),
+        AssembleError::DiskShort(_) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
+        AssembleError::Busy { .. } => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+        AssembleError::Storage(error) if error.is_temporary() || error.is_full() => {
             (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE")
         }
         AssembleError::Pack(_)
@@ -180,6 +182,11 @@ fn message(failure: &Failure) -> String {
         AssembleError::Nix(NixError::SourceUnavailable { .. })
         | AssembleError::Pin(PinError::Unavailable { .. }) => format!(
             "the package source can't be reached at the moment; the server's log says why, under {}",
+            failure.id()
+        ),
+        AssembleError::Storage(error) if error.is_full() => format!(
+            "the server's disk is full: its operator has to make room, or it does so itself by \
+             garbage collection; its log says more, under {}",
             failure.id()
         ),
         AssembleError::Storage(error) if error.is_temporary() => format!(

@@ -40,6 +40,7 @@ use crate::access::Right;
 use crate::assemble::Assembler;
 use crate::catalogue::Catalogue;
 use crate::counters::request_seconds;
+use crate::disk::Disk;
 use crate::platform::Platform;
 use crate::source::{LATEST, Source, SourceAt, TagRules};
 use crate::storage::Storage;
@@ -64,6 +65,8 @@ pub struct Registry {
     pub catalogue: Catalogue,
     /// Has the blobs.
     pub storage: Arc<dyn Storage>,
+    /// Has room for more of them, or not.
+    pub disk: Disk,
     /// Where packages come from.
     pub source: Source,
     /// Which tags choose something of that.

@@ -19,10 +19,17 @@ pub(super) async fn health() -> &'static str {
     "ok\n"
 }
 
-/// The storage can be used.
+/// The storage can be used. A disk that is full still has images to be served, which a
+/// load balancer must not keep clients from.
 pub(super) async fn readiness(State(shared): State<Arc<Shared>>) -> Response {
     match shared.registry.storage.check().await {
-        Ok(()) => "ready\n".into_response(),
+        Ok(()) if shared.registry.disk.check().await.is_ok() => "ready\n".into_response(),
+        Ok(()) => {
+            "ready, but there is too little room on the disk to make new images\n".into_response()
+        }
+        Err(error) if error.is_full() => {
+            "ready, but the disk is full, and no new images are made\n".into_response()
+        }
         Err(error) => {
             let error: &dyn std::error::Error = &error;
             tracing::error!(error, "the storage can't be used");

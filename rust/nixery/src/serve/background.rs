@@ -5,17 +5,19 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tokio::signal::unix::Signal;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::access;
 use crate::assemble::Assembler;
 use crate::config::AccessConfig;
 use crate::counters;
+use crate::disk::Disk;
 use crate::error_chain::ErrorChain;
 use crate::gc;
 use crate::http::Gate;
 use crate::popularity;
-use crate::storage::{Gcs, Storage};
+use crate::storage::{Filesystem, Gcs, Storage};
 use crate::systemd;
 
 /// When the first garbage collection is, at the latest: servers that are restarted often
@@ -28,18 +30,39 @@ const UNFINISHED: Duration = Duration::from_hours(6);
 /// How often what was counted is summed up.
 const UPKEEP: Duration = Duration::from_secs(2);
 
-/// Collects garbage at an interval.
+/// How often it is looked how much is free.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// How long after a collection the next one is for want of room, at the earliest: until
+/// then hardly anything more may be removed.
+const NOT_AGAIN: Duration = Duration::from_mins(5);
+
+/// Looks how much room there is on the disks.
+pub(super) async fn watch(disk: Disk, shutdown: CancellationToken) {
+    while shutdown.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+        disk.look().await;
+    }
+}
+
+/// Collects garbage at an interval, and when there is too little room.
 pub(super) async fn collect_regularly(
     storage: Arc<dyn Storage>,
     limits: gc::Limits,
     interval: Duration,
+    disk: Disk,
     shutdown: CancellationToken,
 ) {
     let mut wait = interval.min(FIRST_COLLECTION);
+    let mut not_before = Instant::now();
     loop {
+        let is_short = async {
+            tokio::time::sleep_until(not_before).await;
+            disk.is_short().await;
+        };
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
+            () = is_short => tracing::info!("collecting garbage, as the disk is nearly full"),
         }
         wait = interval;
         match gc::collect(&storage, &limits, false).await {
@@ -53,6 +76,9 @@ pub(super) async fn collect_regularly(
             ),
             Err(error) => tracing::error!("garbage collection failed: {}", ErrorChain(&error)),
         }
+        // Who waits for that need not wait for the next look.
+        disk.look().await;
+        not_before = Instant::now() + NOT_AGAIN;
     }
 }
 
@@ -64,6 +90,17 @@ pub(super) async fn remove_unfinished_blobs(storage: Arc<Gcs>) {
             tracing::warn!(error, "unfinished blobs stay in the bucket for a while");
         }
         tokio::time::sleep(UNFINISHED).await;
+    }
+}
+
+/// The same for a directory, which was cleaned when it was opened.
+pub(super) async fn remove_unfinished_files(storage: Arc<Filesystem>) {
+    loop {
+        tokio::time::sleep(UNFINISHED).await;
+        if let Err(error) = storage.remove_abandoned().await {
+            let error = ErrorChain(&error).to_string();
+            tracing::warn!(error, "unfinished files stay in the storage for a while");
+        }
     }
 }
 

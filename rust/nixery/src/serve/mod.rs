@@ -25,7 +25,7 @@ use crate::nix::NixError;
 use crate::popularity::LoadError;
 use crate::storage::{Filesystem, Gcs, SetupError, Storage, StorageError};
 use crate::systemd;
-use background::{Reload, collect_regularly, count, reload_on, say_that_it_lives};
+use background::{Reload, collect_regularly, count, reload_on, say_that_it_lives, watch};
 use parts::registry;
 
 /// For how long running responses may go on after the server was told to stop.
@@ -116,8 +116,10 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let registry = registry(&config, metrics, shutdown.clone()).await?;
     if let Some(interval) = config.gc.interval {
         let (storage, limits) = (Arc::clone(&registry.storage), limits(&config));
-        tokio::spawn(collect_regularly(storage, limits, interval, shutdown.clone()));
+        let disk = registry.disk.clone();
+        tokio::spawn(collect_regularly(storage, limits, interval, disk, shutdown.clone()));
     }
+    tokio::spawn(watch(registry.disk.clone(), shutdown.clone()));
     let listener = listen(&config.server).await?;
     let address = listener.local_addr().map_err(ServeError::Run)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Run)?;

@@ -1,6 +1,7 @@
 //! Making the parts.
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -8,24 +9,30 @@ use tokio_util::sync::CancellationToken;
 
 use super::ServeError;
 use super::access;
-use super::background::remove_unfinished_blobs;
+use super::background::{remove_unfinished_blobs, remove_unfinished_files};
 use crate::archive::Level;
 use crate::assemble::{Assembler, Limits, Packer, Parts};
 use crate::cache::{Directory, Records};
 use crate::catalogue::Catalogue;
 use crate::config::{Config, StorageConfig};
+use crate::disk::Disk;
 use crate::http::{Gate, Registry};
 use crate::nix::{Builder, Roots};
 use crate::pin::Pins;
 use crate::popularity;
 use crate::storage::{Filesystem, Gcs, Storage};
 
+/// Where Nix's store paths are, which begin with it.
+const NIX_STORE: &str = "/nix/store";
+
 async fn open_storage(config: &Config) -> Result<Arc<dyn Storage>, ServeError> {
     match &config.storage {
         StorageConfig::Filesystem { path } => {
             let storage = Filesystem::open(path)?;
             storage.check().await?;
-            Ok(Arc::new(storage))
+            let storage = Arc::new(storage);
+            tokio::spawn(remove_unfinished_files(Arc::clone(&storage)));
+            Ok(storage)
         }
         StorageConfig::Gcs(options) => {
             let storage = Gcs::open(options).await?;
@@ -54,6 +61,12 @@ pub(super) async fn registry(
         None => None,
     };
     let storage = open_storage(config).await?;
+    let images = match &config.storage {
+        StorageConfig::Filesystem { path } => Some(path.as_path()),
+        StorageConfig::Gcs(_) => None,
+    };
+    let disk = Disk::new(config.disk.min_free, images, Path::new(NIX_STORE));
+    disk.look().await;
     let roots = Roots::open(&config.nix.roots).map_err(|source| ServeError::Roots {
         path: config.nix.roots.display().to_string(),
         source,
@@ -79,18 +92,24 @@ pub(super) async fn registry(
     let threads = NonZeroUsize::new(config.packing.threads).unwrap_or(NonZeroUsize::MIN);
     let level = Level::new(config.packing.level)?;
     let records = Records::new(Arc::clone(&storage));
-    let packer = Packer::new(threads, level, records.clone()).map_err(ServeError::Threads)?;
+    let packer = Packer::new(threads, level, config.packing.memory, records.clone())
+        .map_err(ServeError::Threads)?;
     let limits = Limits {
         max_builds: config.nix.max_builds,
         max_queue: config.nix.max_queue,
         max_layers: config.image.max_layers,
-        keep_logs: config.web.builds,
+        max_packages: config.image.max_packages,
+        max_paths: config.image.max_paths,
+        max_closure_bytes: config.image.max_closure_bytes,
+        log_lines: if config.web.builds { config.web.log_lines } else { 0 },
+        keep_builds: config.web.keep_builds,
     };
-    let parts = Parts { records, directory, pins, builder, packer, popularity };
+    let parts = Parts { records, directory, pins, builder, packer, popularity, disk: disk.clone() };
     Ok(Registry {
         assembler: Assembler::new(parts, limits),
         catalogue,
         storage,
+        disk,
         source: source.source.clone(),
         tag_rules: source.tags.clone(),
         metrics: Box::new(move || {

@@ -83,6 +83,19 @@ impl Filesystem {
         Ok(Self { shared: Arc::new(shared) })
     }
 
+    /// Removes what writers have left that were killed, or could not remove it themselves
+    /// as the disk was read-only.
+    pub async fn remove_abandoned(&self) -> Result<(), StorageError> {
+        let root = self.shared.root.clone();
+        blocking(move || {
+            for directory in directories().map(|directory| root.join(directory)) {
+                remove_abandoned(&directory).map_err(StorageError::io("clean up", directory))?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     fn record_path(&self, key: &RecordKey) -> PathBuf {
         self.shared.path(&Object::Record(key.clone()))
     }

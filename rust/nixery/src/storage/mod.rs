@@ -82,6 +82,11 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// Starts a blob whose digest is known only at its end. The writer is for
     /// a thread that may block; dropped before `commit`, it leaves nothing.
     fn create_blob(&self) -> Result<Box<dyn BlobWriter>, StorageError>;
+
+    /// Bytes of memory that such a writer takes, at most.
+    fn writer_memory(&self) -> usize {
+        0
+    }
 }
 
 /// How long a mark of use may be left as it is: marks are for telling days apart, and
@@ -230,6 +235,14 @@ impl StorageError {
         match self {
             Self::Bucket { source, .. } => source.is_temporary(),
             Self::Full { .. } | Self::Io { .. } => false,
+        }
+    }
+
+    /// Whether the disk is full, or a quota reached.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Io { .. } | Self::Bucket { .. } => false,
         }
     }
 

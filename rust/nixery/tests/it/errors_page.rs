@@ -34,6 +34,8 @@ const WORDS: &[(&str, &str)] = &[
     ("Self::ForeignPage", "a page of another site"),
     ("Self::NoBuild", "no build of this image is remembered"),
     ("AssembleError::Busy", "are being made or wait"),
+    ("AssembleError::TooLarge", "more packages, store paths or bytes"),
+    ("AssembleError::DiskShort", "too little room"),
     ("AssembleError::Storage", "The bucket cannot be reached"),
     ("AssembleError::Pack", INTERNAL),
     ("AssembleError::Group", INTERNAL),

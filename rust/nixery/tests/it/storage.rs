@@ -6,14 +6,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use crate::harness::{Server, Setup, debian, digest_of, fixtures, wait_until};
-
-/// The digests of an image's layers, as file names.
-fn layers(server: &Server, image: &str) -> Vec<String> {
-    let manifest = server.manifest(image).json();
-    let layers = manifest["layers"].as_array().unwrap();
-    layers.iter().map(|layer| layer["digest"].as_str().unwrap()[7..].to_owned()).collect()
-}
+use crate::harness::{Setup, digest_of, fixtures, layers};
 
 /// The Go program answered 200 with an empty or short body.
 #[test]
@@ -89,42 +82,4 @@ fn a_pinned_image_needs_no_builder_after_a_restart() {
     let server = broken.start_in(&state);
     assert_eq!(server.manifest("three").body, manifest);
     assert_eq!(server.get("/v2/two/manifests/latest").status, 500);
-}
-
-/// In the Go program a full disk left files that failed all later images.
-#[test]
-fn a_full_disk_fails_the_image_and_nothing_after_it() {
-    // A small file system that only the server sees, with most of it taken.
-    let script = r#"
-        mkdir -p "$STORAGE_PATH" && mount -t tmpfs -o size=24m none "$STORAGE_PATH" &&
-        head -c 20m /dev/zero > "$STORAGE_PATH/ballast" && exec "$0" "$@"
-    "#;
-    let user = if rustix::process::geteuid().is_root() { "-m" } else { "-rm" };
-    let state = Arc::new(TempDir::new().unwrap());
-    let storage = state.path().join("small");
-    let mut setup = Setup::new(debian()).variable("STORAGE_PATH", storage.to_str().unwrap());
-    setup.runner = ["unshare", user, "sh", "-c", script].map(str::to_owned).to_vec();
-    let server = setup.start_in(&state);
-    // What it sees, seen from here.
-    let inside = PathBuf::from(format!("/proc/{}/root", server.process_id()))
-        .join(storage.strip_prefix("/").unwrap());
-
-    server.manifest("cacert");
-    let failed = server.get("/v2/git/manifests/latest");
-    assert_eq!((failed.status, failed.error().0.as_str()), (500, "UNKNOWN"), "{}", failed.text());
-    wait_until("the reason in the log", || {
-        server.log().iter().any(|entry| entry.to_string().contains("no space left"))
-    });
-    // Layers that were packed at the same time stop as soon as they notice.
-    wait_until("the end of all unfinished files", || {
-        let mut names = fs::read_dir(inside.join("layers")).unwrap();
-        !names.any(|entry| entry.unwrap().file_name().to_string_lossy().starts_with('.'))
-    });
-    server.manifest("cacert");
-
-    fs::remove_file(inside.join("ballast")).unwrap();
-    for layer in layers(&server, "jq") {
-        let blob = server.get(&format!("/v2/jq/blobs/sha256:{layer}"));
-        assert_eq!(digest_of(&blob.body), format!("sha256:{layer}"));
-    }
 }

@@ -28,6 +28,10 @@ impl Shared {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 return self.write_again(&path);
             }
+            // It is there all the same, and whoever wants it shall have it.
+            Err(error) if takes_no_marks(&error) => {
+                tracing::debug!(path = %path.display(), %error, "can't be marked as used");
+            }
             other => other.map_err(fail)?,
         }
         // Garbage collection may have taken it away between the first look and now.
@@ -140,6 +144,12 @@ fn is_used(path: &Path, not_used_since: SystemTime) -> Result<Option<bool>, Stor
         return Ok(None);
     };
     Ok(Some(metadata.modified().map_err(fail)? > not_used_since))
+}
+
+/// Whether the file system can't be written at the moment.
+pub(super) fn takes_no_marks(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), ReadOnlyFilesystem | StorageFull | QuotaExceeded)
 }
 
 /// `None` for what is not there.

@@ -96,6 +96,10 @@ async fn what_a_killed_writer_left_is_removed_but_not_what_is_being_written() {
         }
     }
 
+    storage.remove_abandoned().await.unwrap();
+    assert!(!left.exists() && just_made.exists());
+    fs::write(&left, b"half").unwrap();
+    age(&left).unwrap();
     Filesystem::open(directory.path()).unwrap();
     assert!(!left.exists() && just_made.exists());
     writer.write_all(b"tent").unwrap();
@@ -116,6 +120,44 @@ async fn a_full_disk_is_told_from_other_failures() {
     let mut full = File::options().write(true).open("/dev/full").unwrap();
     let error = full.write_all(b"x").map_err(StorageError::io("write", "p")).unwrap_err();
     assert!(matches!(error, StorageError::Full { .. }), "{error:?}");
+}
+
+/// A directory that isn't empty can't be replaced, as any name can't on a broken disk.
+#[tokio::test]
+async fn what_cannot_be_given_its_name_leaves_nothing() {
+    let (directory, storage) = storage();
+    let key = RecordKey { kind: RecordKind::Build, key: Digest::of(b"record") };
+    let digest = Digest::of(b"content");
+    let names = [storage.record_path(&key), directory.path().join(BLOBS).join(digest.hex())];
+    for name in &names {
+        fs::create_dir_all(name.join("not empty")).unwrap();
+    }
+    let failures = [
+        storage.write_record(&key, b"record").await.unwrap_err(),
+        storage.put_blob(b"content", "text/plain").await.unwrap_err(),
+    ];
+    for (failure, name) in failures.iter().zip(&names) {
+        assert!(failure.to_string().contains(name.to_str().unwrap()), "{failure}");
+        assert_eq!(fs::read_dir(name.parent().unwrap()).unwrap().count(), 1, "{failure}");
+        fs::remove_dir_all(name).unwrap();
+    }
+    storage.write_record(&key, b"record").await.unwrap();
+    storage.put_blob(b"content", "text/plain").await.unwrap();
+    assert!(storage.open_blob(&digest).await.unwrap().is_some());
+}
+
+/// Blobs and records that are there are worth more than their marks.
+#[test]
+fn marks_may_be_missing_only_where_nothing_can_be_written() {
+    for (errno, expected) in [
+        (rustix::io::Errno::ROFS, true),
+        (rustix::io::Errno::NOSPC, true),
+        (rustix::io::Errno::DQUOT, true),
+        (rustix::io::Errno::IO, false),
+        (rustix::io::Errno::PERM, false),
+    ] {
+        assert_eq!(super::collect::takes_no_marks(&errno.into()), expected, "{errno}");
+    }
 }
 
 /// Garbage collection on two machines, and somebody who uses what they would remove.

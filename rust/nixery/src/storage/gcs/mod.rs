@@ -341,6 +341,10 @@ impl Storage for Gcs {
     fn create_blob(&self) -> Result<Box<dyn BlobWriter>, StorageError> {
         Ok(Box::new(Upload::new(Arc::clone(&self.shared.bucket), self.runtime.clone())))
     }
+
+    fn writer_memory(&self) -> usize {
+        upload::MEMORY
+    }
 }
 
 #[cfg(test)]

@@ -33,6 +33,9 @@ const PART: usize = 8 << 20;
 /// these are all that is in memory.
 const IN_FLIGHT: usize = 2;
 
+/// Bytes of memory that a blob on its way takes.
+pub(super) const MEMORY: usize = (IN_FLIGHT + 1) * PART;
+
 /// Most objects that the service joins at once.
 const COMPOSED: usize = 32;
 

@@ -41,3 +41,10 @@ pub(crate) const BROKEN: &str = "[ \"$1\" = --check ] || exit 70";
 pub(crate) fn calls(server: &Server) -> usize {
     fs::read_to_string(server.state.path().join("calls")).map_or(0, |text| text.lines().count())
 }
+
+/// The digests of an image's layers, as file names.
+pub(crate) fn layers(server: &Server, image: &str) -> Vec<String> {
+    let manifest = server.manifest(image).json();
+    let layers = manifest["layers"].as_array().unwrap();
+    layers.iter().map(|layer| layer["digest"].as_str().unwrap()[7..].to_owned()).collect()
+}
