@@ -13,6 +13,9 @@ pub mod config;
 pub mod counters;
 pub mod error_chain;
 pub mod flights;
+#[cfg(test)]
+#[path = "../tests/support/fuzz.rs"]
+mod fuzz;
 pub mod gc;
 pub mod http;
 pub mod image;

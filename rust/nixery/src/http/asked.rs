@@ -1,5 +1,9 @@
 //! Which image a path of the pages and of the API is about.
 
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+
 use super::Shared;
 use super::error::ApiError;
 use crate::assemble::Asked;
@@ -23,6 +27,20 @@ impl Shared {
     /// Builds are shown to everybody, unless the operator doesn't want that.
     pub(super) fn shows_builds(&self) -> Result<(), ApiError> {
         if self.registry.shows_builds { Ok(()) } else { Err(ApiError::BuildsNotShown) }
+    }
+}
+
+/// What is below a route's own path, decoded: `IMAGE/TAG`.
+pub(super) struct Below(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Below {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path: Result<Path<String>, PathRejection> =
+            Path::from_request_parts(parts, state).await;
+        // Only what isn't UTF-8 is refused.
+        path.map(|Path(path)| Self(path)).map_err(|_| ApiError::MalformedPath)
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::header::{CACHE_CONTROL, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::asked::page_of;
+use super::asked::{Below, page_of};
 use super::error::ApiError;
 use super::{Shared, accept};
 use crate::assemble::{AssembleError, Ended, Failure, Image, Progress, Step, StoredManifest};
@@ -151,10 +152,11 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Result<Response, 
 /// One build: as it is, or as it goes on for whoever wants events.
 pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
-    Path(path): Path<String>,
-    Query(From { from }): Query<From>,
+    Below(path): Below,
+    query: Result<Query<From>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    let Query(From { from }) = query.map_err(|error| ApiError::Query(error.body_text()))?;
     let build = shared.registry.assembler.progress(&shared.asked(&path)?);
     let build = build.ok_or(ApiError::NoBuild)?;
     if accept::wants_events(&headers) {
@@ -171,7 +173,7 @@ pub(super) async fn show(
 /// Begins a build, or finds the image, and answers at once.
 pub(super) async fn start(
     State(shared): State<Arc<Shared>>,
-    Path(path): Path<String>,
+    Below(path): Below,
 ) -> Result<Response, ApiError> {
     let asked = shared.asked(&path)?;
     let assembler = shared.registry.assembler.clone();

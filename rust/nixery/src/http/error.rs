@@ -38,6 +38,8 @@ pub(super) enum ApiError {
     UnknownTag(#[from] UnknownTag),
     #[error("no manifest {0} is stored here: pull the image by its tag, so that it is made")]
     ManifestUnknown(Digest),
+    #[error("nothing with the digest {digest} is stored here: all digests are SHA-256")]
+    OtherAlgorithm { digest: String, code: &'static str },
     #[error("no blob {0} is stored here: pull the image by its tag, so that it is made")]
     BlobUnknown(Digest),
     #[error(
@@ -54,6 +56,8 @@ pub(super) enum ApiError {
     Build { failure: Failure, page: String },
     #[error("the path has to end with a tag, such as git/latest")]
     NoTag,
+    #[error("the query can't be read: {0}")]
+    Query(String),
     #[error("no build of this image is remembered: none was begun since the server was started")]
     NoBuild,
     #[error("builds are not shown on this server")]
@@ -75,16 +79,19 @@ impl ApiError {
     /// Status, and the code in the body.
     pub(super) fn classify(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::Name(_) | Self::MalformedPath => (StatusCode::BAD_REQUEST, "NAME_INVALID"),
+            Self::Name(_) | Self::MalformedPath | Self::Query(_) => {
+                (StatusCode::BAD_REQUEST, "NAME_INVALID")
+            }
             Self::Tag(_) | Self::NoTag => (StatusCode::BAD_REQUEST, "TAG_INVALID"),
             Self::Digest(_) => (StatusCode::BAD_REQUEST, "DIGEST_INVALID"),
             Self::UnknownTag(_) | Self::ManifestUnknown(_) | Self::NotMade => {
                 (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN")
             }
+            Self::OtherAlgorithm { code, .. } => (StatusCode::NOT_FOUND, code),
             Self::BlobUnknown(_) => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN"),
             Self::NoSuchEndpoint | Self::BuildsNotShown => (StatusCode::NOT_FOUND, "UNSUPPORTED"),
             Self::ReadOnly => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
-            Self::RangeNotSatisfiable(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID"),
+            Self::RangeNotSatisfiable(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "SIZE_INVALID"),
             Self::Failure(failure) | Self::Build { failure, .. } => {
                 classify_failure(failure.error())
             }

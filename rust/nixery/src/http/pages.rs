@@ -3,12 +3,12 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::Shared;
-use super::asked::page_of;
+use super::asked::{Below, page_of};
 use super::builds::{BuildView, ErrorView};
 use super::error::ApiError;
 use super::images::{ImageView, LayerView, find};
@@ -57,13 +57,14 @@ pub(super) async fn builds(State(shared): State<Arc<Shared>>) -> Response {
 /// One build, as it goes on or as it ended; and what the image consists of.
 pub(super) async fn build(
     State(shared): State<Arc<Shared>>,
-    Path(path): Path<String>,
+    path: Result<Below, ApiError>,
     headers: HeaderMap,
 ) -> Response {
-    match one(&shared, &path, &headers).await {
-        Ok(response) => response,
-        Err(error) => error_page(&error),
-    }
+    let page = match path {
+        Ok(Below(path)) => one(&shared, &path, &headers).await,
+        Err(error) => Err(error),
+    };
+    page.unwrap_or_else(|error| error_page(&error))
 }
 
 async fn one(shared: &Shared, path: &str, headers: &HeaderMap) -> Result<Response, ApiError> {

@@ -176,4 +176,24 @@ mod tests {
         }
         assert!(Popularity::from_json(br#"{"a": 18446744073709551615}"#).is_ok());
     }
+
+    #[test]
+    fn fuzzed() {
+        let seeds = [
+            r#"{"glibc":900,"glibc-2.40-66":5,"openssl-1.1.1w":70,"unused":0}"#,
+            r#"{"a-1": 18446744073709551615, "":1}"#,
+            "{}",
+        ];
+        let words = [r#""glibc":"#, r#""openssl-3.0":70,"#, "-1", "--"];
+        crate::fuzz::parser("popularity tables", seeds).words(words).factor(64).run(
+            |input| Popularity::from_json(input).map_err(|error| error.to_string()).ok(),
+            |input, parsed| {
+                let Some(popularity) = parsed else { return };
+                assert!(popularity.of(&path("glibc-2.40-66")) >= 1);
+                assert!(popularity.len() <= input.len());
+                let name = String::from_utf8_lossy(input);
+                assert!(name.starts_with(package_name(&name)));
+            },
+        );
+    }
 }

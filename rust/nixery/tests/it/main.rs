@@ -10,6 +10,7 @@ mod book;
 mod bucket;
 mod builds;
 mod concurrency;
+mod conformance;
 mod crashes;
 mod failures;
 mod gc;

@@ -124,7 +124,7 @@ const TABLE: &[Case] = &[
     case("GET", "/v2/one/blobs/{layer}", 416)
         .with(&[("Range", "bytes={size}-")])
         .answers(&[("content-range", "bytes */{size}")])
-        .body("RANGE_INVALID"),
+        .body("SIZE_INVALID"),
     case("GET", "/v2/one/blobs/{layer}", 304).with(&[("If-None-Match", "\"{layer}\"")]),
     case("HEAD", "/v2/one/blobs/{layer}", 304)
         .with(&[("If-None-Match", "\"{layer}\"")])
