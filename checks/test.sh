@@ -13,6 +13,8 @@
 #   builder        nix/prepare-image with the Nix that is here
 #   packages       the offline package set, and its programs
 #   gcs-emulator   the emulator of Google Cloud Storage that the others use
+#   api            the HTTP API against its description, by schemathesis, which is installed
+#                  with pip
 #   clients        docker, podman, skopeo, buildah and containerd; needs root
 #   systemd        the module's units under a real systemd; needs root
 #   own-image      Nixery's own image in docker, assembled without nixpkgs; needs root
@@ -31,7 +33,7 @@ set -uo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-all=(fmt clippy scripts nix builder packages gcs-emulator rust clients systemd own-image)
+all=(fmt clippy scripts nix builder packages gcs-emulator rust api clients systemd own-image)
 more=(nix-versions evaluate)
 suites=()
 for argument; do
@@ -60,6 +62,7 @@ suite_builder() { checks/prepare-image.sh; }
 suite_packages() { checks/debian-packages/check.sh "$packages"; }
 suite_nix-versions() { checks/nix-versions.sh; }
 suite_gcs-emulator() { judge "the emulator behaves like the service" checks/gcs-emulator/test.py; }
+suite_api() { checks/api.sh; }
 suite_clients() { checks/clients.sh; }
 suite_systemd() { checks/systemd.sh; }
 suite_own-image() { checks/own-image.sh; }
@@ -147,18 +150,19 @@ run_suite() { # NAME
 
 began=$SECONDS
 programs=(git jq curl certificates)
-if wants clippy || wants rust || wants clients || wants systemd || wants own-image; then programs+=(cc); fi
-if wants rust || wants nix || wants builder || wants packages || wants nix-versions; then programs+=(nix nix-store nix-instantiate); fi
+if wants clippy || wants rust || wants api || wants clients || wants systemd || wants own-image; then programs+=(cc); fi
+if wants rust || wants api || wants nix || wants builder || wants packages || wants nix-versions; then programs+=(nix nix-store nix-instantiate); fi
 if wants scripts; then programs+=(shellcheck); fi
 if wants builder || wants nix-versions; then programs+=(python3 pgrep); fi
 if wants gcs-emulator || wants rust; then programs+=(python3 venv openssl); fi
+if wants api; then programs+=(python3 venv); fi
 need "${programs[@]}"
 if wants fmt || wants clippy || wants rust; then need_rust rustfmt clippy; fi
 if wants rust || wants packages; then
   prepare_packages
   export NIXERY_TEST_PACKAGES=$packages
 fi
-if [[ -z ${NIXERY-} ]] && { wants clients || wants systemd || wants own-image; }; then
+if [[ -z ${NIXERY-} ]] && { wants api || wants clients || wants systemd || wants own-image; }; then
   # Not optimised, as the suite rust has it: compiling it takes longer than it saves.
   need_rust
   target=$(cd "$repository" && cargo build --workspace --locked >&2 \
