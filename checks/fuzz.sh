@@ -37,7 +37,7 @@ echo "| parser | cases | accepted | time | most memory | panics |"
 echo "| --- | --- | --- | --- | --- | --- |"
 # Debug assertions stay. Dependencies are optimised already, and are not compiled again.
 NIXERY_FUZZ_CASES=$cases CARGO_PROFILE_DEV_OPT_LEVEL=2 RUST_BACKTRACE=0 \
-  cargo test --quiet --workspace --locked --lib -- "$filter" --nocapture 2>"$log" \
+  cargo test --quiet --workspace --locked --no-fail-fast --lib -- "$filter" --nocapture 2>"$log" \
   | grep --line-buffered --only-matching '| .* |$' # dots may stand before it
 status=${PIPESTATUS[0]}
 if ((status)); then
