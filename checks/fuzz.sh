@@ -10,7 +10,7 @@
 # the most memory that one case took and the length of its input, and the panics. The
 # tests are those that `cargo test` runs with few cases, compiled with optimisation, and
 # still with checks for overflow. What goes wrong is shown with the shortest input that
-# does it. All of it takes half an hour of two cores.
+# does it. All of it takes some ten minutes of two cores, after compiling.
 
 set -uo pipefail
 

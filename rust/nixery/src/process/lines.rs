@@ -97,7 +97,7 @@ mod tests {
         ];
         crate::fuzz::parser("lines of a log", seeds)
             .words(["\u{1b}[", "\u{1b}", "\r", "m"])
-            .factor(64)
+            .factor(80)
             .run(
                 |input| {
                     let (mut lines, mut whole, mut bytes) =
