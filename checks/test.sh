@@ -13,6 +13,8 @@
 #   builder        nix/prepare-image with the Nix that is here
 #   packages       the offline package set, and its programs
 #   gcs-emulator   the emulator of Google Cloud Storage that the others use
+#   api            the HTTP API against its description, by schemathesis, which is installed
+#                  with pip
 #   clients        docker, podman, skopeo, buildah and containerd; needs root
 #   systemd        the module's units under a real systemd; needs root
 #   disk           disks that are full, read-only and have errors; needs root
@@ -38,7 +40,7 @@ set -uo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-all=(fmt clippy scripts nix builder packages gcs-emulator rust book clients systemd disk own-image tutorial browser)
+all=(fmt clippy scripts nix builder packages gcs-emulator rust api book clients systemd disk own-image tutorial browser)
 more=(nix-versions evaluate)
 suites=()
 for argument; do
@@ -67,6 +69,7 @@ suite_builder() { checks/prepare-image.sh; }
 suite_packages() { checks/debian-packages/check.sh "$packages"; }
 suite_nix-versions() { checks/nix-versions.sh; }
 suite_gcs-emulator() { judge "the emulator behaves like the service" checks/gcs-emulator/test.py; }
+suite_api() { checks/api.sh; }
 suite_clients() { checks/clients.sh; }
 suite_systemd() { checks/systemd.sh; }
 suite_disk() { checks/disk.sh; }
@@ -170,19 +173,20 @@ run_suite() { # NAME
 
 began=$SECONDS
 programs=(git jq curl certificates)
-if wants clippy || wants rust || wants clients || wants systemd || wants disk || wants own-image || wants tutorial || wants browser; then programs+=(cc); fi
-if wants rust || wants nix || wants builder || wants packages || wants nix-versions; then programs+=(nix nix-store nix-instantiate); fi
+if wants clippy || wants rust || wants api || wants clients || wants systemd || wants disk || wants own-image || wants tutorial || wants browser; then programs+=(cc); fi
+if wants rust || wants api || wants nix || wants builder || wants packages || wants nix-versions; then programs+=(nix nix-store nix-instantiate); fi
 if wants scripts; then programs+=(shellcheck); fi
 if wants builder || wants nix-versions; then programs+=(python3 pgrep); fi
 if wants book; then programs+=(python3); fi
 if wants gcs-emulator || wants rust; then programs+=(python3 venv openssl); fi
+if wants api; then programs+=(python3 venv); fi
 need "${programs[@]}"
 if wants fmt || wants clippy || wants rust; then need_rust rustfmt clippy; fi
 if wants rust || wants packages; then
   prepare_packages
   export NIXERY_TEST_PACKAGES=$packages
 fi
-if [[ -z ${NIXERY-} ]] && { wants clients || wants systemd || wants disk || wants own-image || wants tutorial || wants browser; }; then
+if [[ -z ${NIXERY-} ]] && { wants api || wants clients || wants systemd || wants disk || wants own-image || wants tutorial || wants browser; }; then
   # Not optimised, as the suite rust has it: compiling it takes longer than it saves.
   need_rust
   target=$(cd "$repository" && cargo build --workspace --locked >&2 \

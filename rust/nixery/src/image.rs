@@ -272,4 +272,46 @@ mod tests {
             prop_assert_eq!(spec(&names.join("/")), before);
         }
     }
+
+    #[test]
+    fn fuzzed() {
+        let grammar = regex::Regex::new(
+            r"\A[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*\z",
+        )
+        .unwrap();
+        let seeds = [
+            "git",
+            "shell/git/htop",
+            "arm64/shell/python3packages.requests",
+            "amd64/arm64/x",
+            "a__b/a---b/0ad",
+            "shell/shell/arm64",
+        ];
+        crate::fuzz::parser("image names", seeds).words(["shell", "arm64", "__", "-", "."]).run(
+            |input| {
+                let text = std::str::from_utf8(input).ok()?;
+                let name = text.parse::<ImageName>();
+                let _ = name.as_ref().map_err(ToString::to_string);
+                let name = name.ok()?;
+                let spec = name.expand(Platform::Amd64);
+                Some((name, spec))
+            },
+            |input, parsed| {
+                let text = std::str::from_utf8(input).unwrap_or("\0");
+                let is_name = text.len() <= MAX_NAME_LENGTH && grammar.is_match(text);
+                assert_eq!(parsed.is_some(), is_name);
+                let Some((name, spec)) = parsed else { return };
+                assert_eq!(name.as_str(), text);
+                match spec {
+                    // What is said twice is as if said once.
+                    Ok(spec) => {
+                        let last = text.rsplit('/').next().unwrap();
+                        let twice = ImageName(format!("{text}/{last}"));
+                        assert_eq!(twice.expand(Platform::Amd64), Ok(spec));
+                    }
+                    Err(error) => assert_eq!(error, InvalidName::TwoPlatforms),
+                }
+            },
+        );
+    }
 }

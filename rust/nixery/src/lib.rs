@@ -16,6 +16,9 @@ pub mod counters;
 pub mod disk;
 pub mod error_chain;
 pub mod flights;
+#[cfg(test)]
+#[path = "../tests/support/fuzz.rs"]
+mod fuzz;
 pub mod gc;
 pub mod http;
 pub mod image;

@@ -129,4 +129,29 @@ mod tests {
             assert!(StorePath::new(wrong).is_err(), "{wrong:?} was accepted");
         }
     }
+
+    #[test]
+    fn fuzzed() {
+        let grammar =
+            regex::Regex::new(r"\A(/[^/]+)+/[0-9A-Za-z]{32}-[0-9A-Za-z+._?=-]+\z").unwrap();
+        crate::fuzz::parser(
+            "store paths",
+            [BASH, "/other/store/0123456789abcdfghijklmnpqrsvwxyz-a"],
+        )
+        .run(
+            |input| {
+                let path = StorePath::new(std::str::from_utf8(input).ok()?);
+                path.map_err(|error| error.to_string()).ok()
+            },
+            |input, parsed| {
+                let text = std::str::from_utf8(input).unwrap_or("");
+                let leads_up = text.split('/').any(|part| matches!(part, "." | ".."));
+                assert_eq!(parsed.is_some(), grammar.is_match(text) && !leads_up);
+                if let Some(path) = parsed {
+                    assert_eq!(path.as_str(), text);
+                    assert!(text.ends_with(path.name()));
+                }
+            },
+        );
+    }
 }

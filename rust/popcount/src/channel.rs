@@ -189,4 +189,25 @@ mod tests {
             assert!(base_url(wrong).is_err(), "{wrong}");
         }
     }
+
+    #[test]
+    fn fuzzed() {
+        let seeds =
+            ["nixos-unstable", "./list", "file:///tmp/a%20b", "https://u:p@[::1]:80/l?a=b#c"];
+        crate::fuzz::parser("channels and URLs", seeds).words(["://", "http", "file://", "@"]).run(
+            |input| {
+                let text = std::str::from_utf8(input).ok()?;
+                let base = base_url(text).ok();
+                let channel = text.parse::<Channel>().map_err(|error| error.to_string()).ok();
+                Some((channel?, base))
+            },
+            |_, parsed| {
+                let Some((channel, base)) = parsed else { return };
+                if let Channel::Name(name) = channel {
+                    assert!(!name.contains('/') && !name.starts_with('.'));
+                }
+                assert!(base.is_none_or(|base| base.path().ends_with('/')));
+            },
+        );
+    }
 }

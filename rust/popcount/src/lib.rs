@@ -11,6 +11,9 @@ pub mod cache;
 pub mod channel;
 pub mod count;
 pub mod error_chain;
+#[cfg(test)]
+#[path = "../../nixery/tests/support/fuzz.rs"]
+mod fuzz;
 pub mod http;
 pub mod list;
 pub mod narinfo;

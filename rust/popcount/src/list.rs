@@ -113,4 +113,17 @@ mod tests {
             let _ = parse(&damaged);
         }
     }
+
+    #[test]
+    fn fuzzed() {
+        let words = ["/nix/store/", "\n", "\r\n"];
+        crate::fuzz::parser("lists of store paths", [LIST]).words(words).factor(24).run(
+            |input| parse(input).map_err(|error| error.to_string()).ok(),
+            |input, paths| {
+                let Some(paths) = paths else { return };
+                let text = String::from_utf8_lossy(input).into_owned();
+                assert!(paths.iter().all(|path| text.contains(path.as_str())));
+            },
+        );
+    }
 }

@@ -186,4 +186,20 @@ Sig: other-1:y==
             let _ = Narinfo::parse((lines.join("\n") + "\n").as_bytes());
         }
     }
+
+    #[test]
+    fn fuzzed() {
+        let words = ["References: ", "StorePath: ", "NarSize: 2\n", "\n", " "];
+        crate::fuzz::parser("narinfo", [BASH]).words(words).run(
+            |input| Narinfo::parse(input).map_err(|error| error.to_string()).ok(),
+            |input, parsed| {
+                let Some(narinfo) = parsed else { return };
+                let text = str::from_utf8(input).unwrap();
+                for name in narinfo.references.iter().chain([&narinfo.path]) {
+                    assert!(text.contains(name.as_str()) && name.as_str().ends_with(name.name()));
+                    assert!(name.name().starts_with(name.package()));
+                }
+            },
+        );
+    }
 }

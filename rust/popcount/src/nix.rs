@@ -177,4 +177,20 @@ mod tests {
         let wrong = r#"{"bash":{"references":[]}}"#;
         assert!(matches!(parse(wrong.as_bytes()), Err(NixError::StorePath { .. })));
     }
+
+    #[test]
+    fn fuzzed() {
+        let node =
+            format!(r#""/nix/store/{BASH}":{{"narSize":1,"references":["/nix/store/{GLIBC}"]}}"#);
+        let seeds = [
+            format!(r#"[{{"path":"/nix/store/{BASH}","narSize":1,"references":["/x/{GLIBC}"]}}]"#),
+            format!("{{{node}}}"),
+            format!(r#"{{"info":{{{node}}},"storeDir":"/nix/store","version":2}}"#),
+        ];
+        let words = [&node[..], r#""references":["#, r#""path":"#, r#""info":"#];
+        crate::fuzz::parser("nix path-info", seeds).words(words).factor(96).quick(1000).run(
+            |input| parse(input).map_err(|error| error.to_string()).ok(),
+            |input, parsed| assert!(parsed.is_none_or(|all| all.len() <= input.len())),
+        );
+    }
 }

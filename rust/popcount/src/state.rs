@@ -236,4 +236,23 @@ mod tests {
             prop_assert_eq!(records(directory.path()), expected);
         }
     }
+
+    #[test]
+    fn fuzzed() {
+        let line = format!("{} {}\n", base('1', "a-1").as_str(), base('2', "b-2").as_str());
+        crate::fuzz::parser("kept references", [line.repeat(3)]).words([" ", "\n", &line]).run(
+            |input| {
+                let mut records = Vec::new();
+                let end = read(&mut &input[..], |record| records.push(record)).unwrap();
+                Some((records, end))
+            },
+            |input, parsed| {
+                let (records, end) = parsed.unwrap();
+                let whole = input.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+                assert_eq!(end, whole as u64);
+                let text = String::from_utf8_lossy(input);
+                assert!(records.iter().all(|record| text.contains(record.path.as_str())));
+            },
+        );
+    }
 }

@@ -4,6 +4,8 @@
 //! what it may do then `rules`. Files are read, and clients answered, elsewhere.
 
 mod credentials;
+#[cfg(test)]
+mod fuzzed;
 mod pattern;
 mod presented;
 mod rules;

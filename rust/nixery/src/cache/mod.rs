@@ -234,6 +234,9 @@ pub fn parse<T: DeserializeOwned>(key: &RecordKey, content: &[u8]) -> Option<T> 
 }
 
 #[cfg(test)]
+mod fuzzed;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::storage::Memory;

@@ -286,11 +286,16 @@ impl Config {
         let file = file
             .or_else(|| environment.get("NIXERY_CONFIG").map(Path::new))
             .or_else(|| system_file.exists().then_some(system_file));
-        let layers = Layers::read(file, environment)?;
-        let raw = layers.extract()?;
-        effective::check(&raw, &layers, environment)
+        Self::of(&Layers::read(file, environment)?, environment)
+    }
+
+    fn of(layers: &Layers, environment: &Environment) -> Result<Self, ConfigError> {
+        effective::check(&layers.extract()?, layers, environment)
     }
 }
+
+#[cfg(test)]
+mod fuzzed;
 
 #[cfg(test)]
 mod tests;

@@ -34,6 +34,14 @@ impl Layers {
                 Err(source) => Err(ConfigError::Unreadable { path: path.to_owned(), source }),
             })
             .transpose()?;
+        Self::of(file, environment)
+    }
+
+    /// The same, of a file that has been read.
+    pub(super) fn of(
+        file: Option<(PathBuf, String)>,
+        environment: &Environment,
+    ) -> Result<Self, ConfigError> {
         let mut layers =
             Self { file, set_by_environment: BTreeMap::new(), environment: Dict::new() };
         for setting in SETTINGS {

@@ -1,5 +1,8 @@
 //! Which image a path of the pages and of the API is about.
 
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use std::sync::Arc;
 
 use super::Shared;
@@ -36,6 +39,20 @@ impl Shared {
         let mut builds = self.registry.assembler.builds();
         builds.retain(|build| self.sees(visitor, &build.asked().spec));
         Ok(builds)
+    }
+}
+
+/// What is below a route's own path, decoded: `IMAGE/TAG`.
+pub(super) struct Below(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Below {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path: Result<Path<String>, PathRejection> =
+            Path::from_request_parts(parts, state).await;
+        // Only what isn't UTF-8 is refused.
+        path.map(|Path(path)| Self(path)).map_err(|_| ApiError::MalformedPath)
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::header::{CACHE_CONTROL, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::asked::page_of;
+use super::asked::{Below, page_of};
 use super::error::ApiError;
 use super::gate::Visitor;
 use super::{Shared, accept};
@@ -156,10 +157,11 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
     visitor: Visitor,
-    Path(path): Path<String>,
-    Query(From { from }): Query<From>,
+    Below(path): Below,
+    query: Result<Query<From>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    let Query(From { from }) = query.map_err(|error| ApiError::Query(error.body_text()))?;
     let asked = shared.asked(&path)?;
     shared.allow(&visitor, Right::Pull, &asked.name)?;
     let build = shared.registry.assembler.progress(&asked);
@@ -179,7 +181,7 @@ pub(super) async fn show(
 pub(super) async fn start(
     State(shared): State<Arc<Shared>>,
     visitor: Visitor,
-    Path(path): Path<String>,
+    Below(path): Below,
 ) -> Result<Response, ApiError> {
     let asked = shared.asked(&path)?;
     shared.allow(&visitor, Right::Build, &asked.name)?;

@@ -38,6 +38,8 @@ pub(super) enum ApiError {
     UnknownTag(#[from] UnknownTag),
     #[error("no manifest {0} is stored here: pull the image by its tag, so that it is made")]
     ManifestUnknown(Digest),
+    #[error("nothing with the digest {digest} is stored here: all digests are SHA-256")]
+    OtherAlgorithm { digest: String, code: &'static str },
     #[error("no blob {0} is stored here: pull the image by its tag, so that it is made")]
     BlobUnknown(Digest),
     #[error(
@@ -98,10 +100,11 @@ impl ApiError {
             Self::UnknownTag(_) | Self::ManifestUnknown(_) | Self::NotMade => {
                 (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN")
             }
+            Self::OtherAlgorithm { code, .. } => (StatusCode::NOT_FOUND, code),
             Self::BlobUnknown(_) => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN"),
             Self::NoSuchEndpoint | Self::BuildsNotShown => (StatusCode::NOT_FOUND, "UNSUPPORTED"),
             Self::ReadOnly => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
-            Self::RangeNotSatisfiable(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID"),
+            Self::RangeNotSatisfiable(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "SIZE_INVALID"),
             Self::Failure(failure) | Self::Build { failure, .. } => {
                 classify_failure(failure.error())
             }

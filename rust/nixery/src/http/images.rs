@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::Shared;
+use super::asked::Below;
 use super::builds::{ManifestView, NO_STORE, manifests};
 use super::error::ApiError;
 use super::gate::Visitor;
@@ -63,7 +64,7 @@ pub(super) struct PathView {
 pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
     visitor: Visitor,
-    Path(path): Path<String>,
+    Below(path): Below,
 ) -> Result<Response, ApiError> {
     let view = find(&shared, &visitor, &shared.asked(&path)?).await?;
     Ok(([NO_STORE], Json(view)).into_response())

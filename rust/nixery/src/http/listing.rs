@@ -55,3 +55,31 @@ fn parameter(query: Option<&str>, name: &str) -> Option<String> {
         (key == name).then(|| percent_decode_str(value).decode_utf8_lossy().into_owned())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fuzzed() {
+        let name: ImageName = "git".parse().unwrap();
+        let seeds =
+            ["n=1&last=latest", "n=0", "last=a%20b&n=3", "artifactType=a/b", "ns=docker.io"];
+        crate::fuzz::parser("queries", seeds).words(["n=", "last=", "artifactType=", "&"]).run(
+            |input| {
+                let query = std::str::from_utf8(input).ok()?;
+                let _ = referrers(Some(query));
+                Some((parameter(Some(query), "n"), tags(&name, Some(query))))
+            },
+            |_, parsed| {
+                let Some((n, response)) = parsed else { return };
+                assert_eq!(response.status(), StatusCode::OK);
+                if let Some(link) = response.headers().get(LINK) {
+                    assert!(
+                        n.is_some() && link.to_str().unwrap().starts_with("</v2/git/tags/list?n=")
+                    );
+                }
+            },
+        );
+    }
+}

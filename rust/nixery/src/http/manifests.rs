@@ -120,3 +120,40 @@ pub(super) fn is_known(headers: &HeaderMap, digest: &str) -> bool {
         tag == "*" || tag.trim_matches('"') == digest
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::Digest;
+
+    #[test]
+    fn fuzzed() {
+        let digest = Digest::of(b"").to_string();
+        let seeds = [format!("\"{digest}\""), format!("W/\"{digest}\", \"x\""), "*".to_owned()];
+        crate::fuzz::parser("If-None-Match", seeds).words([&digest[..], "W/", "*"]).run(
+            |input| {
+                let value = HeaderValue::from_bytes(input).ok()?;
+                let headers: HeaderMap = [(IF_NONE_MATCH, value)].into_iter().collect();
+                Some(is_known(&headers, &digest))
+            },
+            |input, known| {
+                let text = String::from_utf8_lossy(input);
+                assert!(known != Some(true) || text.contains(&digest) || text.contains('*'));
+            },
+        );
+    }
+
+    #[test]
+    fn fuzzed_warnings() {
+        crate::fuzz::parser("Warning", ["the source does not answer: this is of \"x\""]).run(
+            |input| warning(std::str::from_utf8(input).ok()?),
+            |_, header| {
+                // One quoted string, and nothing after it (RFC 9110, 5.6.4).
+                let Some(header) = header else { return };
+                let text = String::from_utf8_lossy(header.as_bytes()).into_owned();
+                let inner = text.strip_prefix("299 - \"").unwrap().strip_suffix('"').unwrap();
+                assert!(!inner.contains(['"', '\\', '\r', '\n']));
+            },
+        );
+    }
+}

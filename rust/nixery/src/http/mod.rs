@@ -143,6 +143,7 @@ pub fn router(registry: Registry) -> Router {
         .route("/api/v1/builds/{*image}", get(builds::show).post(builds::start))
         .route("/api/v1/images/{*image}", get(images::show))
         .route("/api/v1/packages", get(packages::complete))
+        .route("/api/v1/openapi.json", get(web::description))
         .route("/healthz", get(web::health))
         .route("/readyz", get(web::readiness))
         .route("/metrics", get(web::metrics))

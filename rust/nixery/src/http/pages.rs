@@ -3,12 +3,12 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::Shared;
-use super::asked::page_of;
+use super::asked::{Below, page_of};
 use super::builds::{BuildView, ErrorView};
 use super::contents::contents;
 use super::error::ApiError;
@@ -59,13 +59,14 @@ pub(super) async fn builds(State(shared): State<Arc<Shared>>, visitor: Visitor) 
 pub(super) async fn build(
     State(shared): State<Arc<Shared>>,
     visitor: Visitor,
-    Path(path): Path<String>,
+    path: Result<Below, ApiError>,
     headers: HeaderMap,
 ) -> Response {
-    match one(&shared, &visitor, &path, &headers).await {
-        Ok(response) => response,
-        Err(error) => error_page(&error),
-    }
+    let page = match path {
+        Ok(Below(path)) => one(&shared, &visitor, &path, &headers).await,
+        Err(error) => Err(error),
+    };
+    page.unwrap_or_else(|error| error_page(&error))
 }
 
 async fn one(

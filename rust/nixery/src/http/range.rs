@@ -88,4 +88,45 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn fuzzed() {
+        const SIZE: u64 = 1000;
+        let grammar = regex::Regex::new(r"\Abytes=([0-9]*)-([0-9]*)\z").unwrap();
+        let seeds = ["bytes=0-0", "bytes=10-", "bytes=-10", "bytes=999-1000", "bytes=0-1,3-4"];
+        crate::fuzz::parser("Range", seeds).words(["bytes=", "-", "items="]).run(
+            |input| Some(select(Some(std::str::from_utf8(input).ok()?), SIZE)),
+            |input, parsed| {
+                let Some(selection) = parsed else { return };
+                if let Part(start, end) = selection {
+                    assert!(start < end && end <= SIZE);
+                }
+                // One well-formed range, by the words of RFC 9110, 14.1.2.
+                let text = std::str::from_utf8(input).unwrap();
+                let Some(range) = grammar.captures(text) else { return };
+                let number = |text: &str| text.parse::<u128>().unwrap_or(u128::MAX);
+                let size = u128::from(SIZE);
+                let expected = match (&range[1], &range[2]) {
+                    ("", "") => Whole,
+                    ("", length) if number(length) == 0 => NotSatisfiable,
+                    ("", length) => {
+                        Part(u64::try_from(size - number(length).min(size)).unwrap(), SIZE)
+                    }
+                    (first, last) if !last.is_empty() && number(last) < number(first) => Whole,
+                    (first, _) if number(first) >= size => NotSatisfiable,
+                    (first, last) => {
+                        let end =
+                            if last.is_empty() { size } else { number(last).min(size - 1) + 1 };
+                        let narrow = |number: u128| u64::try_from(number).unwrap();
+                        Part(narrow(number(first)), narrow(end))
+                    }
+                };
+                // Numbers that don't fit are all as large as can be.
+                let fits = |text: &str| text.is_empty() || text.parse::<u64>().is_ok();
+                if fits(&range[1]) && fits(&range[2]) {
+                    assert_eq!(selection, expected);
+                }
+            },
+        );
+    }
 }

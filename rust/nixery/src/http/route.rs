@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 
 use super::error::ApiError;
 use crate::image::ImageName;
-use crate::oci::Digest;
+use crate::oci::{Digest, InvalidDigest, is_of_any_algorithm};
 use crate::source::Tag;
 
 /// A request, taken apart and checked.
@@ -21,7 +21,7 @@ pub(super) enum Route {
     /// Which tags there are.
     Tags { name: ImageName },
     /// What refers to a manifest.
-    Referrers { name: ImageName, digest: Digest },
+    Referrers { name: ImageName },
 }
 
 /// What chooses one manifest of a name.
@@ -53,10 +53,16 @@ impl Route {
                 reference: Reference::parse(reference)?,
             }),
             ("blobs", digest) => {
-                Ok(Self::Blob { name: parse_name(name)?, digest: digest.parse()? })
+                let name = parse_name(name)?;
+                Ok(Self::Blob { name, digest: parse_digest(digest, "BLOB_UNKNOWN")? })
             }
             ("referrers", digest) => {
-                Ok(Self::Referrers { name: parse_name(name)?, digest: digest.parse()? })
+                let name = parse_name(name)?;
+                // Nothing refers to anything here, whatever the algorithm.
+                if is_of_any_algorithm(digest) {
+                    return Ok(Self::Referrers { name });
+                }
+                Err(digest.parse::<Digest>().err().map_or(ApiError::NoSuchEndpoint, Into::into))
             }
             _ => Err(ApiError::NoSuchEndpoint),
         }
@@ -80,11 +86,22 @@ impl Reference {
     /// Tags can't contain a colon and digests must.
     fn parse(text: &str) -> Result<Self, ApiError> {
         if text.contains(':') {
-            Ok(Self::Digest(text.parse()?))
+            Ok(Self::Digest(parse_digest(text, "MANIFEST_UNKNOWN")?))
         } else {
             Ok(Self::Tag(text.parse()?))
         }
     }
+}
+
+/// A digest that is well-formed, but not SHA-256, is one of nothing that is here.
+fn parse_digest(text: &str, code: &'static str) -> Result<Digest, ApiError> {
+    text.parse().map_err(|error: InvalidDigest| {
+        if is_of_any_algorithm(text) {
+            ApiError::OtherAlgorithm { digest: text.to_owned(), code }
+        } else {
+            error.into()
+        }
+    })
 }
 
 #[cfg(test)]
@@ -123,7 +140,7 @@ mod tests {
         );
         assert_eq!(
             Route::parse(&format!("/v2/git/referrers/{}", digest())).unwrap(),
-            Route::Referrers { name: name("git"), digest: digest() }
+            Route::Referrers { name: name("git") }
         );
         for base in ["/v2", "/v2/"] {
             assert_eq!(Route::parse(base).unwrap(), Route::Base);
@@ -143,5 +160,47 @@ mod tests {
         assert_eq!(code("/v2/git/blobs/..%2F..%2Fetc"), "UNSUPPORTED");
         assert_eq!(code("/v2/_catalog"), "UNSUPPORTED");
         assert_eq!(code("/v2/%ff/manifests/latest"), "NAME_INVALID");
+    }
+
+    #[test]
+    fn fuzzed() {
+        let digest = digest().to_string();
+        let seeds = [
+            "/v2/".to_owned(),
+            "/v2/shell/git/manifests/latest".to_owned(),
+            format!("/v2/git/manifests/{digest}"),
+            format!("/v2/a/b/c/blobs/{digest}"),
+            "/v2/tags/list/tags/list".to_owned(),
+            format!("/v2/git/referrers/{}", digest.replace(':', "%3A")),
+            "/v2/shell%2Fgit/%6danifests/latest".to_owned(),
+        ];
+        let words =
+            ["/v2/", "/manifests/", "/blobs/", "/tags/list", "/referrers/", "sha256:", "%2e"];
+        crate::fuzz::parser("paths below /v2/", seeds).words(words).run(
+            |input| {
+                let path = std::str::from_utf8(input).ok()?;
+                let route = Route::parse(path);
+                route.map_err(|error| (error.classify(), error.to_string())).ok()
+            },
+            |_, parsed| {
+                // What was understood is understood the same when it is written plainly.
+                let plain = match &parsed {
+                    None => return,
+                    Some(Route::Base) => "/v2/".to_owned(),
+                    Some(Route::Manifest { name, reference: Reference::Tag(tag) }) => {
+                        format!("/v2/{name}/manifests/{}", tag.as_str())
+                    }
+                    Some(Route::Manifest { name, reference: Reference::Digest(digest) }) => {
+                        format!("/v2/{name}/manifests/{digest}")
+                    }
+                    Some(Route::Blob { name, digest }) => format!("/v2/{name}/blobs/{digest}"),
+                    Some(Route::Tags { name }) => format!("/v2/{name}/tags/list"),
+                    Some(Route::Referrers { name }) => {
+                        format!("/v2/{name}/referrers/{digest}")
+                    }
+                };
+                assert_eq!(Route::parse(&plain).ok(), parsed);
+            },
+        );
     }
 }

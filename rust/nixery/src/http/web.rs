@@ -39,6 +39,11 @@ pub(super) async fn readiness(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
+/// What this server answers, in the words of `OpenAPI`.
+pub(super) async fn description() -> Response {
+    ([(CONTENT_TYPE, "application/json")], include_str!("assets/openapi.json")).into_response()
+}
+
 /// What was counted, for Prometheus.
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let version = "text/plain; version=0.0.4; charset=utf-8";
@@ -126,4 +131,28 @@ packages, and the registry makes it of those, with all they need:</p>
 "#
     );
     page("Nixery", &body, Some("composer.js"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The address is shown in pages, and in errors on terminals.
+    #[test]
+    fn fuzzed() {
+        let seeds = ["localhost:8080", "nixery.example.org", "[::1]:80", "user@host", "a:b@c:1"];
+        crate::fuzz::parser("Host", seeds).words(["<script>", "\u{1b}[31m", "@", ":"]).run(
+            |input| {
+                let host = axum::http::HeaderValue::from_bytes(input).ok()?;
+                let proto = axum::http::HeaderValue::from_bytes(input).ok()?;
+                let headers = [(HOST, host), (FORWARDED_PROTO, proto)].into_iter().collect();
+                Some(address_of_clients(&headers).to_string())
+            },
+            |_, address| {
+                let Some(address) = address else { return };
+                assert!(address.starts_with("http://") || address.starts_with("https://"));
+                assert!(address.bytes().all(|c| c.is_ascii_graphic() && !b"<>\"\\`".contains(&c)));
+            },
+        );
+    }
 }

@@ -87,4 +87,35 @@ mod tests {
         assert!(read(r#"{"graph":[]}"#).contains("no roots"));
         assert!(read(r#"{"graph":[],"roots":[],"packages":[]}"#).contains("both"));
     }
+
+    #[test]
+    fn fuzzed() {
+        let node = |name: char, references: &str| {
+            let path = PATH.replace("-a-1", &format!("-{name}-1"));
+            format!(
+                r#"{{"path":"{path}","nar_size":7,"references":[{references}],"deriver":null}}"#
+            )
+        };
+        let other = PATH.replace("-a-1", "-b-1");
+        let both =
+            [node('a', &format!("\"{other}\",\"{PATH}\"")), node('b', &format!("\"{PATH}\""))];
+        let graph = both.join(",");
+        let seeds = [
+            format!(r#"{{"roots":["{PATH}"],"graph":[{graph}]}}"#),
+            format!(r#"{{"packages":[{{"attribute":"a","path":"{PATH}"}}],"graph":[{graph}]}}"#),
+        ];
+        let words = [PATH, &other, &both[0], &both[1], r#""nar_size":"#, r#""references":"#];
+        crate::fuzz::parser("closure graphs", seeds).words(words).factor(64).run(
+            |input| serde_json::from_slice::<GraphFile>(input).map_err(|e| e.to_string()).ok(),
+            |_, parsed| {
+                let Some(file) = parsed else { return };
+                let text = serde_json::to_vec(&file).unwrap();
+                assert_eq!(serde_json::from_slice::<GraphFile>(&text).unwrap(), file);
+                assert_eq!(Closure::new(file.closure.nodes().to_vec()).as_ref(), Ok(&file.closure));
+                assert_eq!(Closure::merge([&file.closure, &file.closure]), file.closure);
+                let nodes = file.closure.nodes();
+                assert!(nodes.windows(2).all(|pair| pair[0].path < pair[1].path));
+            },
+        );
+    }
 }

@@ -1,8 +1,9 @@
 //! How many packages use a package, outside the image at hand.
 
 use std::collections::HashMap;
+use std::fmt;
 
-use serde_json::Value;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use thiserror::Error;
 
 use crate::store_path::StorePath;
@@ -37,14 +38,12 @@ pub enum PopularityError {
     Json(#[from] serde_json::Error),
     /// A count is negative, a fraction, too large, or no number.
     #[error(
-        "the popularity table gives {value} for {name:?}: expected a whole number from 0 to \
+        "the popularity table gives no count for {name:?}: expected a whole number from 0 to \
          18446744073709551615"
     )]
     Count {
         /// The key.
         name: String,
-        /// Its value, as JSON.
-        value: Value,
     },
     /// Far more entries than there are packages.
     #[error("the popularity table has {entries} entries, more than {MAX_ENTRIES}")]
@@ -62,15 +61,13 @@ impl Popularity {
 
     /// Reads a table: a JSON object from names to counts.
     pub fn from_json(json: &[u8]) -> Result<Self, PopularityError> {
-        let table: HashMap<String, Value> = serde_json::from_slice(json)?;
+        let table: HashMap<String, Count> = serde_json::from_slice(json)?;
         if table.len() > MAX_ENTRIES {
             return Err(PopularityError::TooManyEntries { entries: table.len() });
         }
         let mut popularity = Self::empty();
-        for (name, value) in table {
-            let Some(count) = value.as_u64() else {
-                return Err(PopularityError::Count { name, value });
-            };
+        for (name, Count(count)) in table {
+            let Some(count) = count else { return Err(PopularityError::Count { name }) };
             let package = package_name(&name);
             if package.len() < name.len() {
                 let highest = popularity.highest_of_versions.entry(package.to_owned()).or_default();
@@ -101,6 +98,60 @@ impl Popularity {
     /// Whether nothing is listed.
     pub fn is_empty(&self) -> bool {
         self.exact.is_empty()
+    }
+}
+
+/// What is in a table under a name: a count, or anything else, of which nothing is kept
+/// however large it is.
+struct Count(Option<u64>);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CountVisitor)
+    }
+}
+
+struct CountVisitor;
+
+impl<'de> Visitor<'de> for CountVisitor {
+    type Value = Count;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a count")
+    }
+
+    fn visit_u64<E>(self, count: u64) -> Result<Count, E> {
+        Ok(Count(Some(count)))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Count, E> {
+        Ok(Count(None))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Count, E> {
+        Ok(Count(None))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Count, E> {
+        Ok(Count(None))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Count, E> {
+        Ok(Count(None))
+    }
+
+    fn visit_unit<E>(self) -> Result<Count, E> {
+        Ok(Count(None))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Count, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Count(None))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Count, A::Error> {
+        while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Count(None))
     }
 }
 
@@ -163,6 +214,17 @@ mod tests {
         assert_eq!(Popularity::empty().of(&path("glibc-2.40-66")), 1);
     }
 
+    /// All of it was read into memory, at thirty times its size.
+    #[test]
+    fn takes_no_memory_for_what_is_no_count() {
+        let json = format!(r#"{{"a":[{}0],"b":{{"c":"d"}}}}"#, "0,".repeat(1_000_000));
+        let memory = allocation_counter::measure(|| {
+            let error = Popularity::from_json(json.as_bytes()).unwrap_err();
+            assert!(matches!(error, PopularityError::Count { .. }), "{error}");
+        });
+        assert!(memory.bytes_max < 10_000, "{memory:?}");
+    }
+
     #[test]
     fn refuses_what_is_no_count_and_names_the_key() {
         for value in ["-1", "1.5", "1e30", "18446744073709551616", "\"7\"", "null", "[]"] {
@@ -175,5 +237,25 @@ mod tests {
             assert!(matches!(error, PopularityError::Json(_)), "{json}: {error}");
         }
         assert!(Popularity::from_json(br#"{"a": 18446744073709551615}"#).is_ok());
+    }
+
+    #[test]
+    fn fuzzed() {
+        let seeds = [
+            r#"{"glibc":900,"glibc-2.40-66":5,"openssl-1.1.1w":70,"unused":0}"#,
+            r#"{"a-1": 18446744073709551615, "":1}"#,
+            "{}",
+        ];
+        let words = [r#""glibc":"#, r#""openssl-3.0":70,"#, "-1", "--"];
+        crate::fuzz::parser("popularity tables", seeds).words(words).factor(48).run(
+            |input| Popularity::from_json(input).map_err(|error| error.to_string()).ok(),
+            |input, parsed| {
+                let Some(popularity) = parsed else { return };
+                assert!(popularity.of(&path("glibc-2.40-66")) >= 1);
+                assert!(popularity.len() <= input.len());
+                let name = String::from_utf8_lossy(input);
+                assert!(name.starts_with(package_name(&name)));
+            },
+        );
     }
 }

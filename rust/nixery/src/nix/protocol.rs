@@ -178,4 +178,36 @@ mod tests {
             assert!(error.contains(expected), "{reply}: {error}");
         }
     }
+
+    #[test]
+    fn fuzzed() {
+        let path = "/nix/store/00000000000000000000000000000000-a";
+        let package = format!(
+            r#"{{"attribute":"a","request":"a","name":"a-1","pname":"a","version":"1","license":["MIT"],"description":"é","main_program":"a","path":"{path}"}}"#
+        );
+        let node = format!(r#"{{"path":"{path}","nar_size":7,"references":["{path}"]}}"#);
+        let seeds = [
+            format!(r#"{{"protocol":1,"packages":[{package}],"graph":[{node},{node}]}}"#),
+            r#"{"protocol":1,"error":{"kind":"not_found","packages":[{"name":"gti","near":["git"]}]}}"#
+                .to_owned(),
+            r#"{"protocol":1,"error":{"kind":"refused","name":"a","reason":"unfree","message":"m"}}"#
+                .to_owned(),
+            r#"{"protocol":1,"error":{"kind":"build_failed","message":"m","log":["1","2"]}}"#.to_owned(),
+            r#"{"protocol":2,"more":[[[]]]}"#.to_owned(),
+        ];
+        let words = [&package[..], &node, path, r#""error":"#, r#""graph":"#, r#""kind":"#];
+        crate::fuzz::parser("the builder's reply", seeds).words(words).factor(64).run(
+            |input| Reply::parse(input).map_err(|error| error.to_string()).ok(),
+            |_, parsed| {
+                let Some(Reply::Success(Success { packages, graph })) = parsed else { return };
+                let again = Closure::new(graph.nodes().to_vec());
+                assert_eq!(again.as_ref(), Ok(&graph));
+                let text = serde_json::to_vec(&packages).unwrap();
+                assert_eq!(serde_json::from_slice::<Vec<Package>>(&text).unwrap(), packages);
+                for package in &packages {
+                    assert!(graph.of(&package.path).len() <= graph.len());
+                }
+            },
+        );
+    }
 }

@@ -74,6 +74,27 @@ pub fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
+/// Whether `text` is a digest of any algorithm, also of one that nothing here has.
+/// Source: OCI image specification, "Digests".
+pub fn is_of_any_algorithm(text: &str) -> bool {
+    let Some((algorithm, encoded)) = text.split_once(':') else { return false };
+    let is_word = |part: &str| {
+        !part.is_empty() && part.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+    };
+    let is_lower_hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+    let of_length = |length| encoded.len() == length && encoded.bytes().all(is_lower_hex);
+    match algorithm {
+        "sha256" => of_length(64),
+        "sha512" => of_length(128),
+        _ => {
+            let is_encoded = |c: u8| c.is_ascii_alphanumeric() || b"=_-".contains(&c);
+            algorithm.split(['+', '.', '_', '-']).all(is_word)
+                && !encoded.is_empty()
+                && encoded.bytes().all(is_encoded)
+        }
+    }
+}
+
 /// The value of one lower-case hexadecimal digit.
 fn nibble(digit: u8) -> Option<u8> {
     match digit {
@@ -146,5 +167,39 @@ mod tests {
         {
             assert!(wrong.parse::<Digest>().is_err(), "{wrong:?} was accepted");
         }
+    }
+
+    #[test]
+    fn knows_digests_of_other_algorithms() {
+        let of_other = format!("sha512:{}", "0".repeat(128));
+        for right in [&Digest::of(b"").to_string()[..], &of_other, "multihash+base58:QmRZxt2b1FVZP"]
+        {
+            assert!(is_of_any_algorithm(right), "{right}");
+        }
+        for wrong in ["", ":", "a:", "sha256:0", "sha512:0", "SHA256:0", "a++b:0", "a:b:c", "a:ä"]
+        {
+            assert!(!is_of_any_algorithm(wrong), "{wrong}");
+        }
+    }
+
+    /// The grammar of the OCI image specification ("Digests"), for the one algorithm.
+    #[test]
+    fn fuzzed() {
+        let grammar = regex::Regex::new(r"\Asha256:[a-f0-9]{64}\z").unwrap();
+        let seeds = [Digest::of(b"").to_string(), Digest::of(b"a").to_string(), "sha512:0".into()];
+        crate::fuzz::parser("digests", seeds).words(["sha256:", "sha256+b64u:"]).run(
+            |input| {
+                let text = std::str::from_utf8(input).ok()?;
+                text.parse::<Digest>().map_err(|error| error.to_string()).ok()
+            },
+            |input, parsed| {
+                let text = std::str::from_utf8(input).unwrap_or("\0");
+                assert_eq!(parsed.is_some(), grammar.is_match(text));
+                if let Some(digest) = parsed {
+                    assert_eq!(digest.to_string(), text);
+                    assert_eq!(Digest::from_hex(&digest.hex()), Some(digest));
+                }
+            },
+        );
     }
 }

@@ -167,4 +167,30 @@ mod tests {
             assert_eq!(Manifest::recognise(content.as_bytes().to_vec()), None, "{content}");
         }
     }
+
+    #[test]
+    fn fuzzed() {
+        let blob = Descriptor::of(b"");
+        let seeds = Format::ALL.map(|format| Manifest::new(format, blob, &[blob, blob]).content);
+        let words = [
+            Format::Oci.manifest_type().to_owned(),
+            Format::Docker.manifest_type().to_owned(),
+            serde_json::to_string(&blob).unwrap(),
+            r#""layers":["#.to_owned(),
+        ];
+        crate::fuzz::parser("manifests", seeds).words(words).factor(32).run(
+            |input| {
+                let manifest = Manifest::recognise(input.to_vec())?;
+                let blobs = manifest.blobs();
+                Some((manifest, blobs))
+            },
+            |input, parsed| {
+                let Some((manifest, blobs)) = parsed else { return };
+                assert_eq!(manifest.content, input);
+                // Written anew, it names the same blobs.
+                let again = Manifest::new(manifest.format, blobs[0], &blobs[1..]);
+                assert_eq!(again.blobs(), blobs);
+            },
+        );
+    }
 }

@@ -6,5 +6,5 @@ mod digest;
 mod manifest;
 
 pub use config::{ImageConfig, LayerHistory};
-pub use digest::{Digest, InvalidDigest, hex};
+pub use digest::{Digest, InvalidDigest, hex, is_of_any_algorithm};
 pub use manifest::{Descriptor, Format, Manifest, empty_index};

@@ -172,3 +172,28 @@ fn key(source: &SourceAt) -> Digest {
     let text = serde_json::to_string(source).unwrap_or_default();
     Digest::of(format!("pin {text}").as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fuzzed() {
+        let source = SourceAt::Git { url: "https://x/y".into(), reference: None, revision: None };
+        let found = Found { commit: "4fe8d070".repeat(5), reference: Some("refs/heads/a".into()) };
+        let seed = SavedPin { found, asked: SystemTime::now() };
+        crate::fuzz::parser("saved commits", [serde_json::to_vec(&seed).unwrap()])
+            .words([r#""secs_since_epoch":"#, r#""nanos_since_epoch":4294967295"#])
+            .factor(32)
+            .run(
+                |input| serde_json::from_slice::<SavedPin>(input).ok(),
+                |_, saved| {
+                    let Some(saved) = saved else { return };
+                    let _ = (saved.is_fresh(Duration::MAX), saved.snapshot(&source));
+                    let text = serde_json::to_vec(&saved).unwrap();
+                    let again: SavedPin = serde_json::from_slice(&text).unwrap();
+                    assert_eq!((again.asked, again.found), (saved.asked, saved.found));
+                },
+            );
+    }
+}

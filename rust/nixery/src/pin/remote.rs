@@ -217,4 +217,29 @@ mod tests {
         assert_eq!(said(&["ssh: refused", "closed"]), "closed");
         assert_eq!(said(&[]), "git ended with exit status: 128");
     }
+
+    #[test]
+    fn fuzzed() {
+        let commit = "4fe8d07066f6ea82cda2b0c9ae7aee59b2d241b3";
+        let seeds = [
+            format!("ref: refs/heads/main\tHEAD\n{commit}\tHEAD\n"),
+            format!("{commit}\trefs/heads/v1\n{commit}\trefs/tags/v1^{{}}\n"),
+        ];
+        crate::fuzz::parser("git ls-remote", seeds)
+            .words(["\t", "refs/heads/v1", "ref: ", "^{}"])
+            .factor(64)
+            .run(
+                |input| {
+                    let answer = String::from_utf8_lossy(input);
+                    Some((find(&answer, Some("v1")), find(&answer, None)))
+                },
+                |_, parsed| {
+                    let (named, default) = parsed.unwrap();
+                    for found in [named, default].into_iter().flatten() {
+                        let is_plain = |c: u8| c.is_ascii_alphanumeric() || b"_./+-".contains(&c);
+                        assert!(found.reference.is_none_or(|name| name.bytes().all(is_plain)));
+                    }
+                },
+            );
+    }
 }

@@ -88,4 +88,39 @@ mod tests {
         assert_eq!(found[0].len(), MAX_LINE);
         assert_eq!(found[1], "\u{fffd}");
     }
+
+    #[test]
+    fn fuzzed() {
+        let seeds = [
+            "these 3 paths will be fetched\ncopying path\r[1/2] building\r\n",
+            "\u{1b}[31;1merror:\u{1b}[0m no such thing\n",
+        ];
+        crate::fuzz::parser("lines of a log", seeds)
+            .words(["\u{1b}[", "\u{1b}", "\r", "m"])
+            .factor(80)
+            .run(
+                |input| {
+                    let (mut lines, mut whole, mut bytes) =
+                        (Lines::default(), Vec::new(), Vec::new());
+                    lines.push(input, |line| whole.push(line.to_owned()));
+                    lines.finish(|line| whole.push(line.to_owned()));
+                    // In pieces, as pipes have them, it comes to the same. Short lines are larger
+                    // in memory, and kept twice.
+                    for piece in input.chunks(7) {
+                        lines.push(piece, |line| bytes.push(line.to_owned()));
+                    }
+                    lines.finish(|line| bytes.push(line.to_owned()));
+                    assert_eq!(whole, bytes);
+                    Some(whole)
+                },
+                |_, lines| {
+                    for line in lines.unwrap() {
+                        assert!(!line.is_empty());
+                        assert!(line.chars().all(|c| c == '\t' || !c.is_control()), "{line:?}");
+                        // Bytes that aren't UTF-8 become three.
+                        assert!(line.len() <= 3 * MAX_LINE);
+                    }
+                },
+            );
+    }
 }

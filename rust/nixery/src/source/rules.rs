@@ -302,4 +302,30 @@ mod tests {
             assert!(error.starts_with(&format!("{wrong:?} is not a pattern")), "{error}");
         }
     }
+
+    #[test]
+    fn fuzzed() {
+        let seeds = ["nixos-[0-9][0-9].[0-9][0-9]", "*", "release-*", "v?.*", "[!a-z]*", "**/x"];
+        let names = ["nixos-26.05", "release-1", "v1.2", "", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"];
+        crate::fuzz::parser("patterns of tags", seeds)
+            .words(["*a*a*a*", "[", "]", "[!", "-", "?"])
+            .factor(160)
+            .run(
+                |input| {
+                    let text = std::str::from_utf8(input).ok()?;
+                    let pattern =
+                        text.parse::<NamePattern>().map_err(|error| error.to_string()).ok()?;
+                    let matched = names.map(|name| pattern.matches(name));
+                    Some((pattern, matched))
+                },
+                |input, parsed| {
+                    let Some((pattern, matched)) = parsed else { return };
+                    assert_eq!(pattern.as_str().as_bytes(), input);
+                    assert_eq!(pattern.as_str().parse::<NamePattern>(), Ok(pattern.clone()));
+                    if input == b"*" {
+                        assert_eq!(matched, [true; 5]);
+                    }
+                },
+            );
+    }
 }

@@ -84,4 +84,20 @@ mod tests {
             assert!(!is_reference(wrong), "{wrong}");
         }
     }
+
+    #[test]
+    fn fuzzed() {
+        let grammar = Regex::new(r"\A[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}\z").unwrap();
+        let commit = "4fe8d07066f6ea82cda2b0c9ae7aee59b2d241b3";
+        crate::fuzz::parser("tags", ["latest", "26.05", "nixos-unstable", commit, "v1.0_a-b"]).run(
+            |input| std::str::from_utf8(input).ok()?.parse::<Tag>().map_err(|e| e.to_string()).ok(),
+            |input, parsed| {
+                let text = std::str::from_utf8(input).unwrap_or("\0");
+                assert_eq!(parsed.is_some(), grammar.is_match(text));
+                assert!(parsed.is_none_or(|tag| tag.as_str() == text));
+                let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+                assert_eq!(is_commit(text), text.len() == 40 && text.bytes().all(hex));
+            },
+        );
+    }
 }

@@ -69,8 +69,9 @@ fn sources() -> Vec<(String, PathBuf)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     collect(&root, &mut files);
-    let is_test =
-        |name: &str| ["tests.rs", "contract.rs", "fixture.rs", "generated.rs"].contains(&name);
+    let is_test = |name: &str| {
+        ["tests.rs", "fuzzed.rs", "contract.rs", "fixture.rs", "generated.rs"].contains(&name)
+    };
     files
         .into_iter()
         .filter(|file| !is_test(file.file_name().unwrap().to_str().unwrap()))

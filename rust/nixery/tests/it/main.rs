@@ -12,6 +12,7 @@ mod bucket;
 mod builds;
 mod catalogue;
 mod concurrency;
+mod conformance;
 mod crashes;
 mod disk;
 mod errors_page;

@@ -103,3 +103,31 @@ fn names_that_lead_elsewhere_are_refused() {
     }
     assert!(serde_json::from_str::<Listing>(r#"[[["...", null], ["a%25", null]]]"#).is_ok());
 }
+
+#[test]
+fn fuzzed() {
+    let seeds = [
+        r#"[[["bin",1],["share",2]],[["bash",null],["sh",null]],[["man",1],["%FF%25",null]]]"#,
+        r#"[[["a",0],["b",7],["c",1]],[["d",0],["e",1]]]"#,
+        "[]",
+        "[[]]",
+    ];
+    let words = [r#"["x",1],"#, r#"["y",null],"#, "[],", "%2F", "%00", "%2e%2e", "null"];
+    crate::fuzz::parser("listings of packages", seeds).words(words).factor(64).run(
+        |input| {
+            let listing = serde_json::from_slice::<Listing>(input);
+            let listing = listing.map_err(|error| error.to_string()).ok()?;
+            let found = ["bin/bash", "a/a/a/a/d", "", "/", "a//b"].map(|at| listing.contains(at));
+            Some((listing, found))
+        },
+        |_, parsed| {
+            let Some((listing, _)) = parsed else { return };
+            assert_eq!(round_trip(&listing), listing);
+            let names = listing.directories.iter().flatten().map(|(name, _)| &name.0);
+            for name in names {
+                assert!(!name.is_empty() && name != b"." && name != b"..");
+                assert!(!name.iter().any(|byte| matches!(byte, b'/' | 0)));
+            }
+        },
+    );
+}
