@@ -5,12 +5,40 @@
 # The variables that shellcheck misses are the main program's.
 # shellcheck disable=SC2034,SC2154
 
+# The options for evaluating what others have written. What Nix's own configuration
+# forbids stays forbidden: nothing here allows anything that it doesn't.
+evaluation_options=()
+
+set_evaluation_options() {
+  local uri number=0 allowed uris=()
+  if [[ -v request[no_import_from_derivation] ]]; then
+    evaluation_options+=(--option allow-import-from-derivation false)
+  fi
+  if [[ ! -v request[restricted] ]]; then
+    return
+  fi
+  # Only what is on the search path may be read then. The source has been fetched.
+  evaluation_options+=(--option restrict-eval true -I "nixery-builder=$here")
+  evaluation_options+=(-I "nixery-source=$source_path" -I "nixery-source-2=$(readlink -f -- "$source_path")")
+  read -ra allowed <<<"${request[allowed_uris]-}"
+  for uri in "${allowed[@]}"; do
+    number=$((number + 1))
+    case $uri in
+      /*) evaluation_options+=(-I "nixery-allowed-$number=$uri") ;;
+      file:///*) evaluation_options+=(-I "nixery-allowed-$number=${uri#file://}") ;;
+    esac
+    # Newer Nix calls what is fetched by Git so.
+    uris+=("$uri" "git+$uri")
+  done
+  evaluation_options+=(--option extra-allowed-uris "${uris[*]}" --argstr path "$source_path")
+}
+
 # evaluate OUTPUT PACKAGES [ARGUMENT…]: runs resolve.nix on a JSON list of names.
 evaluate() {
   local output=$1 packages=$2
   shift 2
   run "$output" nix-instantiate "${nix_options[@]}" --eval --strict --json --read-write-mode \
-    "$here/resolve.nix" \
+    "${evaluation_options[@]}" "$here/resolve.nix" \
     --argstr source "$source_json" \
     --argstr system "${request[system]}" \
     --argstr config "${request[config]}" \
@@ -20,6 +48,12 @@ evaluate() {
 
 # Finds all packages of the request, or ends with an error document.
 resolve_packages() {
+  # What is fetched for the operator need not be allowed by URL; and it is fetched before
+  # anything of it is evaluated, so that nothing else can be fetched in its name.
+  if [[ -v request[restricted] ]]; then
+    check_source
+  fi
+  set_evaluation_options
   evaluate "$work/resolved" "${request[packages]}" || resolve_one_by_one
   read_resolved
   if [[ -n $incomplete ]]; then
@@ -52,7 +86,9 @@ read_resolved() {
 # for the answers of all that do not fail so.
 resolve_one_by_one() {
   local name status=0
-  check_source
+  if [[ ! -v request[restricted] ]]; then
+    check_source
+  fi
   evaluate "$work/resolved" '[]' || status=$?
   if ((status)); then
     fail_evaluation "$status" "" "the package set cannot be evaluated"
@@ -71,13 +107,14 @@ resolve_one_by_one() {
   done < <(jq -r '.[]' <<<"${request[packages]}")
 }
 
-# Ends with an error document if it is the source that failed.
+# Fetches the source and sets $source_path, or ends with an error document.
 check_source() {
   if run "$work/source" nix-instantiate "${nix_options[@]}" --eval --strict --json \
     --read-write-mode "$here/load.nix" --argstr source "$source_json"; then
     if ! jq -e .has_default "$work/source" >/dev/null; then
       fail source_not_found "there is no default.nix in the package source"
     fi
+    source_path=$(jq -r .path "$work/source")
     return
   fi
   case ${request[type]} in

@@ -73,6 +73,26 @@ def options:
   | need(.options | type == "object"; "options must be an object")
   | .options |= with_entries(option);
 
+# What may be fetched and read besides the source: beginnings of URLs, and paths.
+def allowed_uri:
+  need(like("(/|[a-z][A-Za-z0-9+.-]*:)[^\\s\\x00-\\x1f\\x7f]*");
+    "evaluation.allowed_uris must have beginnings of URLs and absolute paths, not \(shown)");
+
+def evaluation:
+  .evaluation //= {}
+  | need(.evaluation | type == "object"; "evaluation must be an object")
+  | .evaluation |= (
+      only(["restricted", "allowed_uris", "import_from_derivation"]; " in evaluation")
+      | .restricted //= false
+      | .allowed_uris //= []
+      # False is not the same as nothing here, as it is for //.
+      | .import_from_derivation |= (if . == null then true else . end)
+      | need((.restricted, .import_from_derivation) | type == "boolean";
+          "evaluation.restricted and evaluation.import_from_derivation must be true or false")
+      | need(.allowed_uris | type == "array"; "evaluation.allowed_uris must be a list")
+      | .allowed_uris |= map(allowed_uri)
+    );
+
 def roots:
   need((.roots | plain) and (.roots | startswith("/")); "roots must be an absolute path, not \(.roots | shown)");
 
@@ -85,7 +105,7 @@ def paths_request:
   | roots;
 
 def packages_request:
-  only(["protocol", "source", "system", "packages", "config", "options", "roots"]; "")
+  only(["protocol", "source", "system", "packages", "config", "options", "evaluation", "roots"]; "")
   | .config //= null
   | .source |= source
   | need(.system | like("[a-z0-9_]+-[a-z0-9_]+"); "system must be like \"x86_64-linux\", not \(.system | shown)")
@@ -95,6 +115,7 @@ def packages_request:
   | need(.packages | tojson | length <= 100000; "there are too many packages")
   | need(.config == null or (.config | type == "object"); "config must be an object")
   | need(.config | tojson | utf8bytelength <= 100000; "config is too long")
+  | evaluation
   | options
   | roots;
 
@@ -113,6 +134,11 @@ def fetched:
 def lines:
   if has("paths") then { paths: (.paths | join(" ")), roots }
   else { source: (.source | fetched | tojson), system, packages: (.packages | tojson), config: (.config | tojson), roots }
+  + (.evaluation | {
+      restricted: (if .restricted then "1" else null end),
+      no_import_from_derivation: (if .import_from_derivation then null else "1" end),
+      allowed_uris: (.allowed_uris | join(" "))
+    })
   + .source
   end
   + (.options | with_entries(.key |= "option " + .))

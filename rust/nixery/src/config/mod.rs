@@ -3,6 +3,7 @@
 //! Read once, in `main`; every other part is given only what concerns it.
 
 mod effective;
+mod isolation;
 mod origin;
 mod printed;
 mod raw;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::nix::Isolation;
 use crate::platform::Platform;
 use crate::source::{Source, TagRules};
 use crate::storage::BucketOptions;
@@ -64,6 +66,8 @@ pub struct ServerConfig {
     pub address: Option<IpAddr>,
     /// 0: a free one.
     pub port: u16,
+    /// For how long running responses may go on when the server is told to stop.
+    pub shutdown_timeout: Duration,
 }
 
 /// Where packages come from.
@@ -124,6 +128,8 @@ pub struct NixConfig {
     pub popularity_url: Option<String>,
     /// Directory of garbage collector roots.
     pub roots: PathBuf,
+    /// What the builder and package sets may do.
+    pub isolation: Isolation,
 }
 
 /// What images are like.

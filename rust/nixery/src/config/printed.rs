@@ -6,6 +6,7 @@ use std::time::Duration;
 use toml_edit::{Array, DocumentMut, Item, Table, value};
 
 use super::{Config, LogFormat, SourceConfig, StorageConfig};
+use crate::nix::Isolation;
 use crate::source::{NamePattern, Source, without_credentials};
 use crate::storage::{BucketOptions, Delivery, Identity};
 
@@ -59,7 +60,10 @@ impl Config {
         let mut table = |name: &str, fields: Vec<(&str, Item)>| {
             document.insert(name, Item::Table(fields.into_iter().collect::<Table>()));
         };
-        let mut server = vec![("port", value(i64::from(self.server.port)))];
+        let mut server = vec![
+            ("port", value(i64::from(self.server.port))),
+            ("shutdown_timeout", seconds(self.server.shutdown_timeout)),
+        ];
         if let Some(address) = self.server.address {
             server.insert(0, ("address", value(address.to_string())));
         }
@@ -93,6 +97,7 @@ impl Config {
         if let Some(url) = &self.nix.popularity_url {
             nix.push(("popularity_url", value(without_credentials(url))));
         }
+        nix.extend(self.nix.isolation.to_toml());
         table("nix", nix);
         table(
             "image",
@@ -122,6 +127,22 @@ impl Config {
         }));
         table("log", log);
         document.to_string()
+    }
+}
+
+impl Isolation {
+    fn to_toml(&self) -> [(&'static str, Item); 6] {
+        let list = |texts: &[String]| value(texts.iter().collect::<Array>());
+        let uris: Vec<String> =
+            self.evaluation.allowed_uris.iter().map(|uri| without_credentials(uri)).collect();
+        [
+            ("restrict_eval", value(self.evaluation.restricted)),
+            ("allowed_uris", list(&uris)),
+            ("allow_import_from_derivation", value(self.evaluation.import_from_derivation)),
+            ("environment", list(&self.environment)),
+            ("nice", value(i64::from(self.limits.nice))),
+            ("max_memory_mb", integer(self.limits.memory.unwrap_or_default() / 1_000_000)),
+        ]
     }
 }
 

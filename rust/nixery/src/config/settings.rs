@@ -55,6 +55,13 @@ pub const SETTINGS: &[Setting] = &[
         "IP address to listen on.",
     ),
     number("server.port", "PORT", "8080", "TCP port to listen on; 0 takes a free one."),
+    number(
+        "server.shutdown_timeout",
+        "NIXERY_SHUTDOWN_TIMEOUT",
+        "30",
+        "Seconds that running responses may go on for when the server is told to stop; builds are \
+         ended at once.",
+    ),
     text(
         "source.channel",
         "NIXERY_CHANNEL",
@@ -243,6 +250,46 @@ pub const SETTINGS: &[Setting] = &[
         "roots, in the state directory",
         "Directory for the roots that keep Nix's garbage collector away from what is being \
          packed.",
+    ),
+    flag(
+        "nix.restrict_eval",
+        "NIXERY_NIX_RESTRICT_EVAL",
+        "true",
+        "Whether the evaluation of a package set may read and fetch only its source and \
+         nix.allowed_uris, and sees no environment variables.",
+    ),
+    list(
+        "nix.allowed_uris",
+        "NIXERY_NIX_ALLOWED_URIS",
+        "none",
+        "With nix.restrict_eval: what a package set may fetch and read besides its source: \
+         beginnings of URLs, and absolute paths.",
+    ),
+    flag(
+        "nix.allow_import_from_derivation",
+        "NIXERY_NIX_ALLOW_IMPORT_FROM_DERIVATION",
+        "false",
+        "Whether the evaluation of a package set may have something built and go on with what is \
+         in that, as some package sets want; nixpkgs doesn't.",
+    ),
+    list(
+        "nix.environment",
+        "NIXERY_NIX_ENVIRONMENT",
+        "none",
+        "Names of environment variables that the builder gets besides those for paths, languages, \
+         certificates, proxies, Git, SSH and Nix.",
+    ),
+    number(
+        "nix.nice",
+        "NIXERY_NIX_NICE",
+        "10",
+        "By how much the builder gives way to others on the processor (0 to 19).",
+    ),
+    number(
+        "nix.max_memory_mb",
+        "NIXERY_NIX_MAX_MEMORY_MB",
+        "0",
+        "Megabytes of memory for each process of the builder; 0: no limit.",
     ),
     text(
         "image.platform",

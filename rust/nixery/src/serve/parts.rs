@@ -58,7 +58,8 @@ pub(super) async fn registry(
     let source = &config.source;
     let pins =
         Pins::new(source.refresh, source.fingerprint, Arc::clone(&directory), shutdown.clone());
-    let builder = Builder::new(config.nix.timeout, roots, shutdown);
+    let isolation = config.nix.isolation.clone();
+    let builder = Builder::new(config.nix.timeout, isolation, roots, shutdown);
     builder.check().await?;
     let popularity = popularity::load(config.nix.popularity_url.as_deref()).await?;
     let threads = NonZeroUsize::new(config.packing.threads).unwrap_or(NonZeroUsize::MIN);

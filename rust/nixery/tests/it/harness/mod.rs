@@ -41,3 +41,14 @@ pub(crate) const BROKEN: &str = "[ \"$1\" = --check ] || exit 70";
 pub(crate) fn calls(server: &Server) -> usize {
     fs::read_to_string(server.state.path().join("calls")).map_or(0, |text| text.lines().count())
 }
+
+/// Whether a process with this command line is running.
+pub(crate) fn is_running(command: &str) -> bool {
+    fs::read_dir("/proc").unwrap().any(|entry| {
+        let line = fs::read(entry.unwrap().path().join("cmdline")).unwrap_or_default();
+        line.split(|&byte| byte == 0)
+            .collect::<Vec<_>>()
+            .join(&b' ')
+            .starts_with(command.as_bytes())
+    })
+}
