@@ -6,6 +6,7 @@ mod asked;
 mod blobs;
 mod body;
 mod builds;
+mod crash;
 mod error;
 mod images;
 mod layout;
@@ -110,7 +111,7 @@ pub fn router(registry: Registry) -> Router {
     let (buffers, durations) = (Buffers::default(), Durations::new());
     let files = registry.web_directory.as_ref().map(ServeDir::new);
     let shared = Arc::new(Shared { registry, buffers, durations, files });
-    Router::new()
+    let router = Router::new()
         .route("/", get(web::index))
         .route("/assets/{name}", get(layout::asset))
         .route("/builds", get(pages::builds))
@@ -122,7 +123,8 @@ pub fn router(registry: Registry) -> Router {
         .route("/readyz", get(web::readiness))
         .route("/metrics", get(web::metrics))
         .fallback(everything_else)
-        .with_state(shared)
+        .with_state(shared);
+    crash::contained(router)
 }
 
 /// Names of images have slashes in them, so paths below `/v2/` are taken apart

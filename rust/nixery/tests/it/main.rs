@@ -17,6 +17,7 @@ mod harness;
 mod images;
 mod isolation;
 mod metrics;
+mod oddities;
 mod package_sets;
 mod protocol;
 mod reproducible;
