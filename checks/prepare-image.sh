@@ -388,9 +388,10 @@ refuses source_not_found "a directory that does not exist"
 
 # --- What an evaluation may do --------------------------------------------------------
 
-mkdir -p "$temporary"/{secrets,allowed,evil}
+mkdir -p "$temporary"/{secrets,real,evil}
 echo '"secret"' >"$temporary/secrets/default.nix"
-echo '"allowed"' >"$temporary/allowed/default.nix"
+echo '"allowed"' >"$temporary/real/default.nix"
+ln -s "$temporary/real" "$temporary/allowed"
 ln -s "$temporary/secrets" "$temporary/evil/link"
 ln -s "$temporary/evil" "$temporary/evil-link"
 cp "$temporary/set/package.nix" "$temporary/evil"
@@ -407,7 +408,7 @@ in
   up = package "up-1" (import ../secrets);
   copied = package "copied-1" "\${$temporary/secrets}";
   listed = package "listed-1" (toString (builtins.attrNames (builtins.readDir $temporary/secrets)));
-  git = package "git-1" (builtins.fetchGit "file://$temporary/other").outPath;
+  git = package "git-1" (builtins.fetchGit "file://$temporary/repositories/other").outPath;
   url = package "url-1" (builtins.readFile (builtins.fetchurl "file://$temporary/secrets/default.nix"));
   web = package "web-1" (builtins.fetchTarball "http://127.0.0.1:9/a.tar.gz");
   environ = package "environ-1" (builtins.readFile /proc/self/environ);
@@ -417,10 +418,10 @@ in
   built = package "built-1" (builtins.readFile (package "first-1" "first"));
 }
 END
-make_set "$temporary/other"
-git init -q "$temporary/other"
-git -C "$temporary/other" add . \
-  && git -C "$temporary/other" -c user.name=a -c user.email=a@example.org commit -qm one >/dev/null
+make_set "$temporary/repositories/other"
+git init -q "$temporary/repositories/other"
+git -C "$temporary/repositories/other" add . \
+  && git -C "$temporary/repositories/other" -c user.name=a -c user.email=a@example.org commit -qm one >/dev/null
 
 ask_evil() { ask_source "$(path_source "$temporary/evil")" "$@"; }
 evaluation=$restricted
@@ -439,7 +440,7 @@ ask_evil variables exists
 prepares "restricted: no environment variables, nor what there is" \
   '[.packages[].name] == ["variables-", "exists-no"]'
 evaluation=$(jq -c --arg path "$temporary" \
-  '.allowed_uris = [$path + "/allowed", "file://" + $path + "/other"]' <<<"$restricted")
+  '.allowed_uris = [$path + "/allowed", "file://" + $path + "/repositories/"]' <<<"$restricted")
 ask_evil it allowed git
 prepares "what is allowed can be read and fetched"
 ask_evil allowed read

@@ -10,7 +10,7 @@
 evaluation_options=()
 
 set_evaluation_options() {
-  local uri number=0 allowed uris=()
+  local uri allowed uris=()
   if [[ -v request[no_import_from_derivation] ]]; then
     evaluation_options+=(--option allow-import-from-derivation false)
   fi
@@ -18,19 +18,28 @@ set_evaluation_options() {
     return
   fi
   # Only what is on the search path may be read then. The source has been fetched.
-  evaluation_options+=(--option restrict-eval true -I "nixery-builder=$here")
-  evaluation_options+=(-I "nixery-source=$source_path" -I "nixery-source-2=$(readlink -f -- "$source_path")")
+  source_path=$(readlink -f -- "$source_path")
+  evaluation_options+=(--option restrict-eval true --argstr path "$source_path")
+  allow_path "$here"
+  allow_path "$source_path"
   read -ra allowed <<<"${request[allowed_uris]-}"
   for uri in "${allowed[@]}"; do
-    number=$((number + 1))
     case $uri in
-      /*) evaluation_options+=(-I "nixery-allowed-$number=$uri") ;;
-      file:///*) evaluation_options+=(-I "nixery-allowed-$number=${uri#file://}") ;;
+      /*) allow_path "$uri" ;;
+      file:///*) allow_path "${uri#file://}" ;;
     esac
     # Newer Nix calls what is fetched by Git so.
     uris+=("$uri" "git+$uri")
   done
-  evaluation_options+=(--option extra-allowed-uris "${uris[*]}" --argstr path "$source_path")
+  evaluation_options+=(--option extra-allowed-uris "${uris[*]}")
+}
+
+# allow_path PATH: where it leads to comes first, for newer Nix looks there at once.
+allow_path() {
+  local path
+  for path in "$(readlink -m -- "$1")" "$1"; do
+    evaluation_options+=(-I "nixery-${#evaluation_options[@]}=$path")
+  done
 }
 
 # evaluate OUTPUT PACKAGES [ARGUMENT…]: runs resolve.nix on a JSON list of names.
