@@ -99,3 +99,18 @@ fn a_package_set_sees_no_environment_and_no_home() {
         Setup::new(repository.source()).variable("NIXERY_NIX_RESTRICT_EVAL", "false").start();
     assert_eq!(pull(&open, "trunk").status, 403, "it is the setting that hides them");
 }
+
+#[test]
+fn an_evaluation_takes_only_as_much_memory_as_it_may() {
+    let repository = Repository::of_fixtures();
+    // A list of 200 million elements.
+    let much = "toString (builtins.length (builtins.foldl' (a: _: a ++ a) [ 1 2 3 ] \
+                (builtins.genList (x: x) 26)))";
+    repository.commit(&set(much));
+    let server =
+        Setup::new(repository.source()).variable("NIXERY_NIX_MAX_MEMORY_MB", "300").start();
+    let response = pull(&server, "trunk");
+    let (code, message) = response.error();
+    assert_eq!((response.status, code.as_str()), (403, "DENIED"), "{message}");
+    assert!(message.contains("out of memory"), "{message}");
+}
