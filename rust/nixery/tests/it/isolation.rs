@@ -168,7 +168,7 @@ fn a_gigabyte_on_standard_output_is_refused_in_little_memory() {
     let grown = server.peak_memory() - before;
     println!("{} MB", grown / 1_000_000);
     assert!(grown < 100_000_000, "{grown} bytes");
-    assert!(server.has_logged("nixery-prepare-image printed over"));
+    wait_until("the error", || server.has_logged("nixery-prepare-image printed over"));
 }
 
 #[test]
@@ -181,6 +181,7 @@ fn a_gigabyte_on_standard_error_is_cut_short_in_little_memory() {
     let before = server.peak_memory();
     server.manifest("one");
     let grown = server.peak_memory() - before;
+    wait_until("the end", || server.has_logged("total_ms"));
     let lines = server.log().len();
     println!("{} MB, {lines} lines", grown / 1_000_000);
     assert!(grown < 100_000_000, "{grown} bytes");
@@ -196,6 +197,7 @@ fn a_builder_that_is_gone_is_the_operators_affair() {
     let response = server.get("/v2/one/manifests/latest");
     assert_eq!((response.status, response.error().0.as_str()), (500, "UNKNOWN"));
     assert_eq!(ask(&server, "two").join().unwrap(), 500);
-    assert!(server.has_logged("can't run nixery-prepare-image, is it on PATH?"));
+    let error = "can't run nixery-prepare-image, is it on PATH?";
+    wait_until("the error", || server.has_logged(error));
     assert_eq!(server.children(), [""; 0]);
 }

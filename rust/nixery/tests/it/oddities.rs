@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Instant;
 
-use crate::harness::{Server, Setup, digest_of, fixtures, pipe};
+use crate::harness::{Server, Setup, digest_of, fixtures, pipe, wait_until};
 
 /// Everything in an image but store paths of others, by its name, as GNU tar tells it.
 fn contents(server: &Server, image: &str) -> BTreeMap<String, String> {
@@ -102,7 +102,8 @@ exit $status"#;
     let path = fs::read_to_string(server.state.path().join("lost")).unwrap();
     let path = path.trim();
     assert!(path.ends_with("-vanishing-1.0"), "{path}");
-    assert!(server.has_logged(&format!("cannot read {path}")), "{:?}", server.log());
+    let error = format!("cannot read {path}");
+    wait_until("the error", || server.has_logged(&error));
     assert!(!message.contains(path), "what is wrong with the store is the operator's affair");
     let manifests = server.state.path().join("storage/manifests");
     assert_eq!(fs::read_dir(manifests).map_or(0, Iterator::count), 0);
