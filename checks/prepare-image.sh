@@ -46,12 +46,17 @@ ask() {
   "$builder" <<<"$1" >"$temporary/reply" 2>"$temporary/stderr" || status=$?
 }
 
+# What an evaluation may do, if it is said.
+evaluation=null
+readonly restricted='{ "restricted": true, "import_from_derivation": false }'
+
 # request SOURCE PACKAGE…: a request for packages from a source in JSON.
 request() {
   local source=$1
   shift
-  jq -cn --argjson source "$source" --arg system "$system" --arg roots "$temporary/roots" '{
-      protocol: 1, $source, $system, packages: $ARGS.positional, $roots
+  jq -cn --argjson source "$source" --arg system "$system" --arg roots "$temporary/roots" \
+    --argjson evaluation "$evaluation" '{
+      protocol: 1, $source, $system, packages: $ARGS.positional, $roots, $evaluation
     }' --args -- "$@"
 }
 
@@ -296,6 +301,10 @@ ask "$(names_request "$(path_source "$temporary/set")" renamed)"
 refuses evaluation_failed "the names of what throws" '.error.message | test("has been renamed")'
 ask "$(names_request "$(path_source "$temporary/set")" python4packages)"
 refuses not_found "the names of no set" '.error.packages == [{ name: "python4packages", near: [] }]'
+ask "$(names_request "$(path_source "$temporary/set")" renamed | jq '.evaluation = { restricted: true }')"
+refuses evaluation_failed "… in a restricted evaluation too" '.error.message | test("has been renamed")'
+ask "$(names_request "$(path_source "$temporary/set")" python3packages | jq '.evaluation = { restricted: true }')"
+prepares "names in a restricted evaluation" '.names == ["_2to3", "pyYAML", "requests"]'
 ask "$(names_request "$(path_source "$temporary/nowhere")" "")"
 refuses source_not_found "the names of no source"
 
@@ -401,6 +410,86 @@ ask_source "$(path_source "$sets/empty")" it
 refuses source_not_found "a directory without default.nix"
 ask_source "$(path_source "$sets/absent")" it
 refuses source_not_found "a directory that does not exist"
+
+# --- What an evaluation may do --------------------------------------------------------
+
+mkdir -p "$temporary"/{secrets,real,evil}
+echo '"secret"' >"$temporary/secrets/default.nix"
+echo '"allowed"' >"$temporary/real/default.nix"
+ln -s "$temporary/real" "$temporary/allowed"
+ln -s "$temporary/secrets" "$temporary/evil/link"
+ln -s "$temporary/evil" "$temporary/evil-link"
+cp "$temporary/set/package.nix" "$temporary/evil"
+cat >"$temporary/evil/default.nix" <<END
+{ system, ... }:
+let
+  package = name: text: import ./package.nix system name "echo \$text >\$out" { inherit text; };
+in
+{
+  it = package "it-1" "\${./package.nix}";
+  read = package "read-1" (builtins.readFile $temporary/secrets/default.nix);
+  import = package "import-1" (import $temporary/secrets);
+  link = package "link-1" (import ./link);
+  up = package "up-1" (import ../secrets);
+  copied = package "copied-1" "\${$temporary/secrets}";
+  listed = package "listed-1" (toString (builtins.attrNames (builtins.readDir $temporary/secrets)));
+  git = package "git-1" (builtins.fetchGit "file://$temporary/repositories/other").outPath;
+  url = package "url-1" (builtins.readFile (builtins.fetchurl "file://$temporary/secrets/default.nix"));
+  web = package "web-1" (builtins.fetchTarball "http://127.0.0.1:9/a.tar.gz");
+  environ = package "environ-1" (builtins.readFile /proc/self/environ);
+  variables = package "variables-\${builtins.getEnv "HOME"}" "";
+  exists = package "exists-\${if builtins.pathExists $temporary/secrets then "yes" else "no"}" "";
+  allowed = package "allowed-1" (import $temporary/allowed);
+  built = package "built-1" (builtins.readFile (package "first-1" "first"));
+}
+END
+make_set "$temporary/repositories/other"
+git init -q "$temporary/repositories/other"
+git -C "$temporary/repositories/other" add . \
+  && git -C "$temporary/repositories/other" -c user.name=a -c user.email=a@example.org commit -qm one >/dev/null
+
+ask_evil() { ask_source "$(path_source "$temporary/evil")" "$@"; }
+evaluation=$restricted
+ask_evil it
+prepares "restricted: a set that reads itself"
+ask_source "$(path_source "$temporary/evil-link")" it
+prepares "… through a link"
+for name in read import link up copied listed git url web environ allowed; do
+  ask_evil "$name"
+  refuses evaluation_failed "restricted: what reads or fetches something else ($name)" \
+    '.error.message | contains("restricted mode")'
+done
+ask_evil built
+refuses evaluation_failed "no import from derivation" '.error.message | contains("import")'
+ask_evil variables exists
+prepares "restricted: no environment variables, nor what there is" \
+  '[.packages[].name] == ["variables-", "exists-no"]'
+evaluation=$(jq -c --arg path "$temporary" \
+  '.allowed_uris = [$path + "/allowed", "file://" + $path + "/repositories/"]' <<<"$restricted")
+ask_evil it allowed git
+prepares "what is allowed can be read and fetched"
+ask_evil allowed read
+refuses evaluation_failed "… and nothing else" '.error.name == "read"'
+evaluation='{ "import_from_derivation": false }'
+ask_evil read up git
+prepares "it is the restriction that forbids it"
+ask_evil built
+refuses evaluation_failed "import from derivation is forbidden apart from that"
+evaluation=null
+ask_evil built
+prepares "… and allowed if nothing is said"
+NIX_CONFIG="$NIX_CONFIG
+restrict-eval = true" ask_evil read
+refuses source_unavailable "what Nix's configuration forbids stays forbidden"
+NIX_CONFIG="$NIX_CONFIG
+allow-import-from-derivation = false"
+evaluation='{ "import_from_derivation": true }'
+ask_evil built
+refuses evaluation_failed "… also where it would be allowed"
+NIX_CONFIG=${NIX_CONFIG%$'\n'*}
+
+# What is fetched is fetched as well where the set may fetch nothing.
+evaluation=$restricted
 
 # --- Git sources --------------------------------------------------------------------
 
@@ -523,6 +612,12 @@ refuses evaluation_failed "a single file that can't be evaluated" '.error.messag
 ask_source "$(channel_source nixos-unstable "http://127.0.0.1:9/")" it
 refuses source_unavailable "channel: no server"
 
+evaluation=null
+ask_source "$(channel_source "$first" "file://$channels")" it
+prepares "channel: without restrictions" '.packages[0].name == "it-none-0"'
+ask_source "$(git_source "$url" '{ reference: "trunk" }')" it
+prepares "git: without restrictions"
+
 # --- Requests that are refused ----------------------------------------------------------
 
 good=$(request "$(path_source "$temporary/set")" hello)
@@ -533,6 +628,11 @@ done <<'END'
 no protocol	del(.protocol)
 another protocol	.protocol = 2
 an unknown field	.sources = 1
+an evaluation that is no object	.evaluation = true
+an unknown field in the evaluation	.evaluation.pure = true
+a restriction that is no truth value	.evaluation.restricted = "yes"
+an allowed URI that is relative	.evaluation.allowed_uris = ["github.com"]
+an allowed URI with a blank	.evaluation.allowed_uris = ["https://a b"]
 no source	del(.source)
 another type of source	.source.type = "flake"
 an unknown field in the source	.source.extra = 1

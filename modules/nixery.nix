@@ -341,9 +341,16 @@ in
         ExecStart = "${getExe cfg.package} --config ${cfg.configFile}";
         ExecReload = "${pkgs.coreutils}/bin/kill -HUP $MAINPID";
         WatchdogSec = 60;
-        # It finishes running responses for 30 seconds, and Nix gets three.
-        TimeoutStopSec = 45;
+        # It finishes running responses, and Nix gets five seconds.
+        TimeoutStopSec =
+          let
+            drain = (set.server or { }).shutdown_timeout or null;
+          in
+          (if drain == null then 30 else drain) + 15;
         KillMode = "mixed";
+        # Where memory is short, the builder is killed first. That is the end of one image, and
+        # not of the service.
+        OOMPolicy = "continue";
         # Longer each time, so that a bucket which is down isn't hammered.
         Restart = "on-failure";
         RestartSec = 1;

@@ -28,6 +28,9 @@ in
   server = {
     address = setting str "127.0.0.1" "IP address to listen on; all of them, if it isn't set.";
     port = setting port 8080 "TCP port to listen on.";
+    shutdown_timeout = setting ints.unsigned 30 ''
+      Seconds that running responses may go on for when the server is told to stop.
+    '';
   };
   source = {
     channel = setting str "nixos-unstable" ''
@@ -109,6 +112,23 @@ in
       Where the popularity of packages is read from.
     '';
     roots = setting file "/var/lib/nixery/roots" "Directory of the garbage collector's roots.";
+    restrict_eval = setting bool true ''
+      Whether the evaluation of a package set may read and fetch only its source and
+      allowed_uris.
+    '';
+    allowed_uris = setting patterns [
+      "https://github.com/NixOS/nixpkgs/"
+    ] "What a package set may fetch and read besides its source.";
+    allow_import_from_derivation = setting bool false ''
+      Whether the evaluation of a package set may have something built first.
+    '';
+    environment = setting patterns [ "AWS_PROFILE" ] ''
+      Names of further environment variables that the builder gets.
+    '';
+    nice = setting (ints.between 0 19) 10 "By how much the builder gives way to others.";
+    max_memory_mb = setting ints.unsigned 4000 ''
+      Megabytes of memory for each process of the builder; 0 for no limit.
+    '';
   };
   image = {
     platform = setting (enum [

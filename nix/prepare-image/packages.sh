@@ -5,12 +5,59 @@
 # The variables that shellcheck misses are the main program's.
 # shellcheck disable=SC2034,SC2154
 
+# What has to be done before anything that others have written is evaluated.
+restrict_evaluation() {
+  # What is fetched for the operator need not be allowed by URL; and it is fetched before
+  # anything of it is evaluated, so that nothing else can be fetched in its name.
+  if [[ -v request[restricted] ]]; then
+    check_source
+  fi
+  set_evaluation_options
+}
+
+# The options for evaluating what others have written. What Nix's own configuration
+# forbids stays forbidden: nothing here allows anything that it doesn't.
+evaluation_options=()
+
+set_evaluation_options() {
+  local uri allowed uris=()
+  if [[ -v request[no_import_from_derivation] ]]; then
+    evaluation_options+=(--option allow-import-from-derivation false)
+  fi
+  if [[ ! -v request[restricted] ]]; then
+    return
+  fi
+  # Only what is on the search path may be read then. The source has been fetched.
+  source_path=$(readlink -f -- "$source_path")
+  evaluation_options+=(--option restrict-eval true --argstr path "$source_path")
+  allow_path "$here"
+  allow_path "$source_path"
+  read -ra allowed <<<"${request[allowed_uris]-}"
+  for uri in "${allowed[@]}"; do
+    case $uri in
+      /*) allow_path "$uri" ;;
+      file:///*) allow_path "${uri#file://}" ;;
+    esac
+    # Newer Nix calls what is fetched by Git so.
+    uris+=("$uri" "git+$uri")
+  done
+  evaluation_options+=(--option extra-allowed-uris "${uris[*]}")
+}
+
+# allow_path PATH: where it leads to comes first, for newer Nix looks there at once.
+allow_path() {
+  local path
+  for path in "$(readlink -m -- "$1")" "$1"; do
+    evaluation_options+=(-I "nixery-${#evaluation_options[@]}=$path")
+  done
+}
+
 # evaluate OUTPUT PACKAGES [ARGUMENT…]: runs resolve.nix on a JSON list of names.
 evaluate() {
   local output=$1 packages=$2
   shift 2
   run "$output" nix-instantiate "${nix_options[@]}" --eval --strict --json --read-write-mode \
-    "$here/resolve.nix" \
+    "${evaluation_options[@]}" "$here/resolve.nix" \
     --argstr source "$source_json" \
     --argstr system "${request[system]}" \
     --argstr config "${request[config]}" \
@@ -20,6 +67,7 @@ evaluate() {
 
 # Finds all packages of the request, or ends with an error document.
 resolve_packages() {
+  restrict_evaluation
   evaluate "$work/resolved" "${request[packages]}" || resolve_one_by_one
   read_resolved
   if [[ -n $incomplete ]]; then
@@ -33,11 +81,14 @@ resolve_packages() {
 # Prints the names of the set that the request asks for.
 list_names() {
   local status=0
+  restrict_evaluation
   evaluate "$work/resolved" '[]' --argstr names_in "${request[names_in]}" || status=$?
   if ((status)); then
-    cp "$work/log" "$work/names-log"
-    check_source
-    cp "$work/names-log" "$work/log"
+    if [[ ! -v request[restricted] ]]; then
+      cp "$work/log" "$work/names-log"
+      check_source
+      cp "$work/names-log" "$work/log"
+    fi
     fail_evaluation "$status" "" "the names of the package set cannot be evaluated"
   fi
   if ! jq -e '.listed | has("names")' "$work/resolved" >/dev/null; then
@@ -70,7 +121,9 @@ read_resolved() {
 # for the answers of all that do not fail so.
 resolve_one_by_one() {
   local name status=0
-  check_source
+  if [[ ! -v request[restricted] ]]; then
+    check_source
+  fi
   evaluate "$work/resolved" '[]' || status=$?
   if ((status)); then
     fail_evaluation "$status" "" "the package set cannot be evaluated"
@@ -89,13 +142,14 @@ resolve_one_by_one() {
   done < <(jq -r '.[]' <<<"${request[packages]}")
 }
 
-# Ends with an error document if it is the source that failed.
+# Fetches the source and sets $source_path, or ends with an error document.
 check_source() {
   if run "$work/source" nix-instantiate "${nix_options[@]}" --eval --strict --json \
     --read-write-mode "$here/load.nix" --argstr source "$source_json"; then
     if ! jq -e .has_default "$work/source" >/dev/null; then
       fail source_not_found "there is no default.nix in the package source"
     fi
+    source_path=$(jq -r .path "$work/source")
     return
   fi
   case ${request[type]} in

@@ -73,8 +73,25 @@ def options:
   | need(.options | type == "object"; "options must be an object")
   | .options |= with_entries(option);
 
-def roots:
-  need((.roots | plain) and (.roots | startswith("/")); "roots must be an absolute path, not \(.roots | shown)");
+# What may be fetched and read besides the source: beginnings of URLs, and paths.
+def allowed_uri:
+  need(like("(/|[a-z][A-Za-z0-9+.-]*:)[^\\s\\x00-\\x1f\\x7f]*");
+    "evaluation.allowed_uris must have beginnings of URLs and absolute paths, not \(shown)");
+
+def evaluation:
+  .evaluation //= {}
+  | need(.evaluation | type == "object"; "evaluation must be an object")
+  | .evaluation |= (
+      only(["restricted", "allowed_uris", "import_from_derivation"]; " in evaluation")
+      | .restricted //= false
+      | .allowed_uris //= []
+      # False is not the same as nothing here, as it is for //.
+      | .import_from_derivation |= (if . == null then true else . end)
+      | need((.restricted, .import_from_derivation) | type == "boolean";
+          "evaluation.restricted and evaluation.import_from_derivation must be true or false")
+      | need(.allowed_uris | type == "array"; "evaluation.allowed_uris must be a list")
+      | .allowed_uris |= map(allowed_uri)
+    );
 
 # What an evaluation needs to know.
 def evaluated:
@@ -82,7 +99,11 @@ def evaluated:
   | .source |= source
   | need(.system | like("[a-z0-9_]+-[a-z0-9_]+"); "system must be like \"x86_64-linux\", not \(.system | shown)")
   | need(.config == null or (.config | type == "object"); "config must be an object")
-  | need(.config | tojson | utf8bytelength <= 100000; "config is too long");
+  | need(.config | tojson | utf8bytelength <= 100000; "config is too long")
+  | evaluation;
+
+def roots:
+  need((.roots | plain) and (.roots | startswith("/")); "roots must be an absolute path, not \(.roots | shown)");
 
 # Store paths instead of packages.
 def paths_request:
@@ -94,13 +115,13 @@ def paths_request:
 
 # The names of a set instead of packages. Nothing is realised, so there is nothing to root.
 def names_request:
-  only(["protocol", "source", "system", "names_in", "config", "options"]; " in a request for names")
+  only(["protocol", "source", "system", "names_in", "config", "options", "evaluation"]; " in a request for names")
   | evaluated
   | .names_in |= if . == "" then . else package end
   | options;
 
 def packages_request:
-  only(["protocol", "source", "system", "packages", "config", "options", "roots"]; "")
+  only(["protocol", "source", "system", "packages", "config", "options", "evaluation", "roots"]; "")
   | evaluated
   | need(.packages | type == "array"; "packages must be a list")
   | .packages |= map(package)
@@ -129,6 +150,11 @@ def lines:
   else
     { source: (.source | fetched | tojson), system, config: (.config | tojson) }
     + (if has("names_in") then { names_in: (.names_in | tojson) } else { packages: (.packages | tojson), roots } end)
+    + (.evaluation | {
+        restricted: (if .restricted then "1" else null end),
+        no_import_from_derivation: (if .import_from_derivation then null else "1" end),
+        allowed_uris: (.allowed_uris | join(" "))
+      })
     + .source
   end
   + (.options | with_entries(.key |= "option " + .))

@@ -1,6 +1,6 @@
 # Resolves attribute paths to derivations and says what they are.
 #
-# All arguments but `catch` are JSON: names from a client are data here, never
+# All arguments but `path` and `catch` are JSON: names from a client are data here, never
 # code. Only builtins are used, so that any package set will do.
 #
 # The result is { packages = [ … ]; names = { … }; }. Each package has a `status`:
@@ -17,6 +17,8 @@
   packages,
   config ? "null",
   names_in ? "null",
+  # Where the source is, if it has been fetched.
+  path ? null,
   catch ? true,
 }:
 let
@@ -55,7 +57,7 @@ let
   spec = fromJSON source;
   given = fromJSON config;
 
-  imported = import (import ./load.nix { inherit source; }).path;
+  imported = import (if path != null then path else (import ./load.nix { inherit source; }).path);
 
   # nixpkgs, which a repository or a directory may be as well, reads the user's
   # ~/.config/nixpkgs unless it is given a configuration and overlays.

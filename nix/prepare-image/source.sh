@@ -2,11 +2,12 @@
 # Package sources: from the request's to what load.nix fetches.
 #
 # Sourced by nixery-prepare-image. Sets $source_json, load.nix' argument, and
-# $revision, the JSON of the commit (or null).
+# $revision, the JSON of the commit (or null). $source_path is where it is, once known.
 # The variables that shellcheck misses are the main program's.
 # shellcheck disable=SC2034,SC2154
 
 source_json=
+source_path=
 revision=null
 
 # Finds out what the source is at, as far as that needs asking.

@@ -12,7 +12,7 @@ use nixery::config::{Config, DEFAULT_MAX_LAYERS, Environment};
 use nixery::error_chain::ErrorChain;
 use nixery::layers::{Closure, GraphFile, Layer, Popularity, group, picture, report};
 use nixery::store_path::StorePath;
-use nixery::{popularity, serve, telemetry};
+use nixery::{popularity, process, serve, telemetry};
 
 /// An ad-hoc container registry: the names of Nix packages in, container images
 /// out. It is set up by a TOML file and by environment variables; all it needs
@@ -48,6 +48,10 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    // The server runs the builder by way of its own program.
+    if let Some(code) = process::run_if_asked(std::env::args_os()) {
+        return code;
+    }
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

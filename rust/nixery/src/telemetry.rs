@@ -1,6 +1,8 @@
 //! Logging.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io;
+use std::panic::{self, PanicHookInfo};
 
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
@@ -53,5 +55,21 @@ pub fn start(config: &LogConfig) -> Result<(), TelemetryError> {
             registry.with(journal).try_init()
         }
     }
-    .map_err(|error| TelemetryError::Twice(error.into()))
+    .map_err(|error| TelemetryError::Twice(error.into()))?;
+    panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// A panic is a defect of this program; where it is, is for the log like everything else.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string);
+    // Empty unless RUST_BACKTRACE is set.
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
+    tracing::error!(
+        place,
+        backtrace = backtrace.map(tracing::field::display),
+        "a task crashed: {}",
+        panic.payload_as_str().unwrap_or("for no reason that is told")
+    );
 }

@@ -14,7 +14,7 @@ use super::raw::Raw;
 use super::{
     CacheConfig, Config, ConfigError, DEFAULT_MAX_LAYERS, DiskConfig, Environment, GcConfig,
     ImageConfig, LogConfig, LogFormat, NixConfig, PackingConfig, ServerConfig, SourceConfig,
-    WebConfig, access, sources, storage,
+    WebConfig, access, isolation, sources, storage,
 };
 use crate::pin::TRUSTED;
 use crate::platform::Platform;
@@ -52,6 +52,12 @@ pub(super) fn check(
             address: parsed::<IpAddr>(layers, "server.address", raw.server.address.as_deref())?,
             port: u16::try_from(number("server.port", raw.server.port, 8080, 0..=65535)?)
                 .unwrap_or_default(),
+            shutdown_timeout: seconds(
+                "server.shutdown_timeout",
+                raw.server.shutdown_timeout,
+                30,
+                0,
+            )?,
         },
         source: SourceConfig {
             source: sources::source(&raw.source, layers)?,
@@ -82,6 +88,7 @@ pub(super) fn check(
                 Some(path) => absolute(layers, "nix.roots", path)?,
                 None => state_directory(environment)?.join("roots"),
             },
+            isolation: isolation::isolation(&raw.nix, layers)?,
         },
         image: ImageConfig {
             platform: parsed(layers, "image.platform", raw.image.platform.as_deref())?

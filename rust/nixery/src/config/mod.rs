@@ -4,6 +4,7 @@
 
 mod access;
 mod effective;
+mod isolation;
 mod origin;
 mod printed;
 mod raw;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::access::Rules;
+use crate::nix::Isolation;
 use crate::platform::Platform;
 use crate::source::{Source, TagRules};
 use crate::storage::BucketOptions;
@@ -70,6 +72,8 @@ pub struct ServerConfig {
     pub address: Option<IpAddr>,
     /// 0: a free one.
     pub port: u16,
+    /// For how long running responses may go on when the server is told to stop.
+    pub shutdown_timeout: Duration,
 }
 
 /// Where packages come from.
@@ -137,6 +141,8 @@ pub struct NixConfig {
     pub popularity_url: Option<String>,
     /// Directory of garbage collector roots.
     pub roots: PathBuf,
+    /// What the builder and package sets may do.
+    pub isolation: Isolation,
 }
 
 /// What images are like.

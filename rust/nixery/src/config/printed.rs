@@ -7,6 +7,7 @@ use toml_edit::{Array, DocumentMut, Item, Table, value};
 
 use super::{AccessConfig, Config, LogFormat, SourceConfig, StorageConfig};
 use crate::access::Rule;
+use crate::nix::Isolation;
 use crate::source::{NamePattern, Source, without_credentials};
 use crate::storage::{BucketOptions, Delivery, Identity};
 
@@ -64,7 +65,10 @@ impl Config {
         let mut table = |name: &str, fields: Vec<(&str, Item)>| {
             document.insert(name, Item::Table(fields.into_iter().collect::<Table>()));
         };
-        let mut server = vec![("port", value(i64::from(self.server.port)))];
+        let mut server = vec![
+            ("port", value(i64::from(self.server.port))),
+            ("shutdown_timeout", seconds(self.server.shutdown_timeout)),
+        ];
         if let Some(address) = self.server.address {
             server.insert(0, ("address", value(address.to_string())));
         }
@@ -100,6 +104,7 @@ impl Config {
         if let Some(url) = &self.nix.popularity_url {
             nix.push(("popularity_url", value(without_credentials(url))));
         }
+        nix.extend(self.nix.isolation.to_toml());
         table("nix", nix);
         table(
             "image",
@@ -152,6 +157,22 @@ impl AccessConfig {
         settings.push(("rules", value(rules.collect::<Array>())));
         settings.extend(self.url.iter().map(|url| ("url", value(url))));
         settings
+    }
+}
+
+impl Isolation {
+    fn to_toml(&self) -> [(&'static str, Item); 6] {
+        let list = |texts: &[String]| value(texts.iter().collect::<Array>());
+        let uris: Vec<String> =
+            self.evaluation.allowed_uris.iter().map(|uri| without_credentials(uri)).collect();
+        [
+            ("restrict_eval", value(self.evaluation.restricted)),
+            ("allowed_uris", list(&uris)),
+            ("allow_import_from_derivation", value(self.evaluation.import_from_derivation)),
+            ("environment", list(&self.environment)),
+            ("nice", value(i64::from(self.limits.nice))),
+            ("max_memory_mb", integer(self.limits.memory.unwrap_or_default() / 1_000_000)),
+        ]
     }
 }
 

@@ -20,7 +20,9 @@ table! {
         access: Access,
     }
 }
-table! { Server { address: Option<String>, port: Option<u64> } }
+table! {
+    Server { address: Option<String>, port: Option<u64>, shutdown_timeout: Option<u64> }
+}
 table! {
     Source {
         channel: Option<String>, repo: Option<String>, path: Option<String>, refresh: Option<u64>,
@@ -40,7 +42,9 @@ table! {
 table! {
     Nix {
         timeout: Option<u64>, max_builds: Option<u64>, max_queue: Option<u64>,
-        popularity_url: Option<String>, roots: Option<String>,
+        popularity_url: Option<String>, roots: Option<String>, restrict_eval: Option<bool>,
+        allowed_uris: Option<Vec<String>>, allow_import_from_derivation: Option<bool>,
+        environment: Option<Vec<String>>, nice: Option<u64>, max_memory_mb: Option<u64>,
     }
 }
 table! {

@@ -63,6 +63,13 @@ pub const SETTINGS: &[Setting] = &[
         "IP address to listen on.",
     ),
     number("server.port", "PORT", "8080", "TCP port to listen on, 0 to 65535; 0 takes a free one."),
+    number(
+        "server.shutdown_timeout",
+        "NIXERY_SHUTDOWN_TIMEOUT",
+        "30",
+        "Seconds that running responses may go on for when the server is told to stop, \
+         0 to 31536000. See [The end](#the-end)",
+    ),
     text(
         "source.channel",
         "NIXERY_CHANNEL",
@@ -284,6 +291,49 @@ pub const SETTINGS: &[Setting] = &[
         "`roots` in the [state directory](#the-state-directory)",
         "Absolute path of a directory for the roots that keep Nix's garbage collector away from \
          what is being packed.",
+    ),
+    flag(
+        "nix.restrict_eval",
+        "NIXERY_NIX_RESTRICT_EVAL",
+        "true",
+        "Whether the evaluation of a package set may read and fetch only its source \
+         and `nix.allowed_uris`. See [What a package set may \
+         do](#what-a-package-set-may-do)",
+    ),
+    list(
+        "nix.allowed_uris",
+        "NIXERY_NIX_ALLOWED_URIS",
+        "none",
+        "List of what a package set may fetch and read besides its source: beginnings \
+         of URLs (`https://github.com/NixOS/nixpkgs/`), and absolute paths.",
+    ),
+    flag(
+        "nix.allow_import_from_derivation",
+        "NIXERY_NIX_ALLOW_IMPORT_FROM_DERIVATION",
+        "false",
+        "Whether the evaluation of a package set may have something built and go on \
+         with what is in that.",
+    ),
+    list(
+        "nix.environment",
+        "NIXERY_NIX_ENVIRONMENT",
+        "none",
+        "List of names of environment variables that the builder gets besides [the \
+         usual ones](builder-protocol.md#surroundings)",
+    ),
+    number(
+        "nix.nice",
+        "NIXERY_NIX_NICE",
+        "10",
+        "By how much the builder gives way to the server and others on the processor, \
+         0 to 19.",
+    ),
+    number(
+        "nix.max_memory_mb",
+        "NIXERY_NIX_MAX_MEMORY_MB",
+        "0",
+        "Megabytes of memory for each process of the builder, 64 to 1048576; 0: no \
+         limit. To evaluate nixpkgs takes several hundred.",
     ),
     text(
         "image.platform",

@@ -118,6 +118,13 @@ fn wrong_variables_are_named_with_what_is_right() {
         ("NIXERY_PACKING_MEMORY", "32", "from 64"),
         ("NIXERY_WEB_LOG_LINES", "0", "from 1"),
         ("NIXERY_WEB_KEEP_BUILDS", "all", "whole number"),
+        ("NIXERY_SHUTDOWN_TIMEOUT", "-1", "whole number"),
+        ("NIXERY_NIX_NICE", "20", "from 0 to 19"),
+        ("NIXERY_NIX_MAX_MEMORY_MB", "63", "from 64"),
+        ("NIXERY_NIX_ENVIRONMENT", "AWS_PROFILE=x", "without values"),
+        ("NIXERY_NIX_ALLOWED_URIS", "github.com/NixOS", "https://"),
+        ("NIXERY_NIX_RESTRICT_EVAL", "no", "true or false"),
+        ("NIXERY_NIX_ALLOW_IMPORT_FROM_DERIVATION", "1", "true or false"),
     ] {
         let message = error(None, &with(&[(variable, value)]));
         assert!(message.contains(variable) && message.contains(expected), "{variable}: {message}");
@@ -328,6 +335,32 @@ fn the_effective_configuration_reads_back_as_itself() {
         let again = Config::load(Some(&file), &Environment::default()).unwrap();
         assert_eq!(config.to_toml(), again.to_toml());
     }
+}
+
+/// A setting may have a secret in it, and is nobody's affair but the server's.
+#[test]
+fn no_setting_is_passed_on_to_programs() {
+    let systems = ["CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "NOTIFY_SOCKET", "NIXERY_CONFIG"];
+    for variable in SETTINGS.iter().map(|setting| setting.variable).chain(systems) {
+        assert!(!crate::process::is_passed_on(variable.as_ref()), "{variable}");
+    }
+}
+
+#[test]
+fn a_package_set_may_do_little_unless_it_is_said() {
+    let isolation = |more: &[(&str, &str)]| Config::load(None, &with(more)).unwrap().nix.isolation;
+    let usual = isolation(&[]);
+    assert!(usual.evaluation.restricted && !usual.evaluation.import_from_derivation);
+    assert_eq!((usual.limits.nice, usual.limits.memory), (10, None));
+    let set = isolation(&[
+        ("NIXERY_NIX_RESTRICT_EVAL", "false"),
+        ("NIXERY_NIX_ALLOW_IMPORT_FROM_DERIVATION", "true"),
+        ("NIXERY_NIX_ALLOWED_URIS", "https://example.org/, /srv/shared"),
+        ("NIXERY_NIX_MAX_MEMORY_MB", "2000"),
+    ]);
+    assert!(!set.evaluation.restricted && set.evaluation.import_from_derivation);
+    assert_eq!(set.evaluation.allowed_uris, ["https://example.org/", "/srv/shared"]);
+    assert_eq!(set.limits.memory, Some(2_000_000_000));
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod blobs;
 mod body;
 mod builds;
 mod contents;
+mod crash;
 mod error;
 mod gate;
 mod images;
@@ -152,7 +153,7 @@ pub fn router(registry: Registry) -> Router {
         Some(_) => router.layer(from_fn_with_state(Arc::clone(&shared), gate::pass)),
         None => router,
     };
-    router.with_state(shared)
+    crash::contained(router.with_state(shared))
 }
 
 /// Names of images have slashes in them, so paths below `/v2/` are taken apart

@@ -12,16 +12,15 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use thiserror::Error;
-use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
-pub use protocol::{Missing, Package, RefusalReason};
+pub use protocol::{Evaluation, Missing, Package, RefusalReason};
 pub use roots::{BuildRoots, Roots};
 
 use crate::counters;
 use crate::image::{ALWAYS, META_PACKAGES};
 use crate::layers::Closure;
-use crate::process::{self, Output, ProcessError};
+use crate::process::{self, Limits, Output, ProcessError, Program};
 use crate::source::{SourceAt, without_credentials};
 use crate::store_path::StorePath;
 use protocol::{Names, Problem, Reply, Request, Success, Wanted};
@@ -29,12 +28,28 @@ use protocol::{Names, Problem, Reply, Request, Success, Wanted};
 /// The builder's name on PATH.
 const PROGRAM: &str = "nixery-prepare-image";
 
+/// Lines of one call that go to the server's log; the rest is dropped. A build may print
+/// gigabytes.
+const LOGGED_LINES: usize = 10_000;
+
 /// Calls the builder.
 #[derive(Debug)]
 pub struct Builder {
     timeout: Duration,
+    isolation: Isolation,
     roots: Roots,
     shutdown: CancellationToken,
+}
+
+/// What the builder may do, and package sets, which may be other people's.
+#[derive(Clone, Debug, Default)]
+pub struct Isolation {
+    /// What it may take from the server.
+    pub limits: Limits,
+    /// Environment variables that it gets besides the usual ones.
+    pub environment: Vec<String>,
+    /// What an evaluation may do.
+    pub evaluation: Evaluation,
 }
 
 /// Packages, or store paths, in the Nix store.
@@ -132,14 +147,23 @@ pub enum NixError {
 impl Builder {
     /// Calls will take at most `timeout`, and end early when `shutdown` is
     /// cancelled.
-    pub fn new(timeout: Duration, roots: Roots, shutdown: CancellationToken) -> Self {
-        Self { timeout, roots, shutdown }
+    pub fn new(
+        timeout: Duration,
+        isolation: Isolation,
+        roots: Roots,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self { timeout, isolation, roots, shutdown }
+    }
+
+    fn program(&self) -> Program {
+        Program::supervised(PROGRAM, self.isolation.limits, &self.isolation.environment)
     }
 
     /// Checks that the builder can be run, for the server to say at its start
     /// rather than to its first client.
     pub async fn check(&self) -> Result<(), NixError> {
-        let mut command = Command::new(PROGRAM);
+        let mut command = self.program();
         command.arg("--check");
         let limit = Duration::from_secs(10);
         let mut said = String::new();
@@ -165,7 +189,8 @@ impl Builder {
         packages: &[&str],
         log: impl Fn(&str),
     ) -> Result<Prepared, NixError> {
-        let wanted = Wanted::Packages { source, system, packages };
+        let wanted =
+            Wanted::Packages { source, system, packages, evaluation: &self.isolation.evaluation };
         let prepared = self.run(image, wanted, "packages", log).await?;
         // One answer for each question, in whatever order.
         let answered: HashSet<&str> =
@@ -212,7 +237,8 @@ impl Builder {
         system: &str,
         set: &str,
     ) -> Result<Vec<String>, NixError> {
-        let wanted = Wanted::Names { source, system, names_in: set };
+        let evaluation = &self.isolation.evaluation;
+        let wanted = Wanted::Names { source, system, names_in: set, evaluation };
         let called = self.call("", wanted, None, "names", |_| {}).await;
         called.map(|Names { names }| names)
     }
@@ -245,12 +271,18 @@ impl Builder {
         // Fails only for paths that aren't UTF-8; the builder then says that its
         // request is empty.
         let request = serde_json::to_vec(&request).unwrap_or_default();
+        let mut lines = 0;
         let log = |line: &str| {
             let line = without_credentials(line);
-            tracing::info!(target: "nix", image, "{line}");
+            lines += 1;
+            if lines <= LOGGED_LINES {
+                tracing::info!(target: "nix", image, "{line}");
+            } else if lines == LOGGED_LINES + 1 {
+                tracing::warn!(target: "nix", image, "more is printed than is logged");
+            }
             log(&line);
         };
-        let command = Command::new(PROGRAM);
+        let command = self.program();
         match process::run(command, &request, self.timeout, &self.shutdown, log).await? {
             Output::TimedOut => Err(NixError::TimedOut { limit: self.timeout }),
             Output::ShutDown => Err(NixError::ShuttingDown),

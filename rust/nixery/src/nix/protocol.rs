@@ -29,11 +29,29 @@ pub(super) struct Request<'a> {
 #[serde(untagged)]
 pub(super) enum Wanted<'a> {
     /// Packages of a package set.
-    Packages { source: &'a SourceAt, system: &'a str, packages: &'a [&'a str] },
+    Packages {
+        source: &'a SourceAt,
+        system: &'a str,
+        packages: &'a [&'a str],
+        evaluation: &'a Evaluation,
+    },
     /// Store paths.
     Paths { paths: &'a [StorePath] },
     /// The names of a set of a package set, which has the empty name itself.
-    Names { source: &'a SourceAt, system: &'a str, names_in: &'a str },
+    Names { source: &'a SourceAt, system: &'a str, names_in: &'a str, evaluation: &'a Evaluation },
+}
+
+/// What the evaluation of a package set may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Evaluation {
+    /// Whether it may only read the package source, and fetch only `allowed_uris`
+    /// (nix.conf(5), `restrict-eval`).
+    pub restricted: bool,
+    /// Beginnings of the URLs that it may fetch, and absolute paths that it may read,
+    /// besides its source.
+    pub allowed_uris: Vec<String>,
+    /// Whether it may have something built first and go on with what is in that.
+    pub import_from_derivation: bool,
 }
 
 /// What the builder prints; what a success is depends on the request.

@@ -6,13 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::error::PinError;
 use crate::counters;
-use crate::process::{self, Output};
+use crate::process::{self, Output, Program};
 use crate::source::{is_commit, without_credentials};
 
 /// How long a repository may take to answer.
@@ -95,7 +94,7 @@ impl Remote {
     }
 
     async fn run(&self, url: &str, name: Option<&str>) -> Result<Found, PinError> {
-        let mut command = Command::new("git");
+        let mut command = Program::new("git");
         // The URL can't be taken for an option, and the patterns begin with refs/.
         command.args(["ls-remote", "--symref", "--", url]).args(patterns(name));
         command.env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0");

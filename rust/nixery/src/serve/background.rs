@@ -65,7 +65,11 @@ pub(super) async fn collect_regularly(
             () = is_short => tracing::info!("collecting garbage, as the disk is nearly full"),
         }
         wait = interval;
-        match gc::collect(&storage, &limits, false).await {
+        let (storage, limits) = (Arc::clone(&storage), limits.clone());
+        // In a task of its own: should one crash, the next is begun all the same.
+        let collection = async move { gc::collect(&storage, &limits, false).await };
+        let Ok(collected) = tokio::spawn(collection).await else { continue };
+        match collected {
             Ok(report) => tracing::info!(
                 images = report.images.len(),
                 blobs = report.blobs,

@@ -8,10 +8,11 @@ mod parts;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use metrics_exporter_prometheus::BuildError;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -27,9 +28,6 @@ use crate::storage::{Filesystem, Gcs, SetupError, Storage, StorageError};
 use crate::systemd;
 use background::{Reload, collect_regularly, count, reload_on, say_that_it_lives, watch};
 use parts::registry;
-
-/// For how long running responses may go on after the server was told to stop.
-const DRAIN: Duration = Duration::from_secs(30);
 
 /// Why the server doesn't run.
 #[derive(Debug, Error)]
@@ -111,6 +109,7 @@ pub enum ServeError {
 /// sent, and ends the builds.
 pub async fn serve(config: Config) -> Result<(), ServeError> {
     raise_file_limit();
+    hide_memory();
     let metrics = count().map_err(ServeError::Metrics)?;
     let shutdown = CancellationToken::new();
     let registry = registry(&config, metrics, shutdown.clone()).await?;
@@ -151,7 +150,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         shutdown.cancel();
         tokio::select! {
             () = told_to_stop(&mut terminate, &mut interrupt) => {}
-            () = tokio::time::sleep(DRAIN) => {}
+            () = tokio::time::sleep(config.server.shutdown_timeout) => {}
         }
         tracing::warn!("not waiting for clients that are still connected");
     };
@@ -169,6 +168,15 @@ fn raise_file_limit() {
     let all = Rlimit { current: limit.maximum, ..limit };
     if let Err(error) = setrlimit(Resource::Nofile, all) {
         tracing::warn!(%error, "can't raise the limit of open files");
+    }
+}
+
+/// What the server knows, its environment too, is not for other processes of its user to
+/// read (`/proc/PID`, ptrace(2)): a package set may have some of them run. There are no
+/// core dumps either then.
+fn hide_memory() {
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "can't hide the server's memory from other processes");
     }
 }
 

@@ -80,7 +80,8 @@ pub(super) async fn registry(
     let source = &config.source;
     let pins =
         Pins::new(source.refresh, source.fingerprint, Arc::clone(&directory), shutdown.clone());
-    let builder = Arc::new(Builder::new(config.nix.timeout, roots, shutdown));
+    let isolation = config.nix.isolation.clone();
+    let builder = Arc::new(Builder::new(config.nix.timeout, isolation, roots, shutdown));
     builder.check().await?;
     let catalogue = Catalogue::new(
         Arc::clone(&builder),

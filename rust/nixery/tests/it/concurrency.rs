@@ -7,7 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    COUNTING, Server, Setup, calls, debian, digest_of, fixtures, get, head, request, wait_until,
+    COUNTING, Server, Setup, calls, debian, digest_of, fixtures, get, head, is_running, request,
+    wait_until,
 };
 
 #[test]
@@ -171,15 +172,4 @@ fn two_processes_share_one_storage() {
         .unwrap()
         .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with('.'));
     assert_eq!(unfinished.count(), 0);
-}
-
-/// Whether a process with this command line is running.
-fn is_running(command: &str) -> bool {
-    fs::read_dir("/proc").unwrap().any(|entry| {
-        let line = fs::read(entry.unwrap().path().join("cmdline")).unwrap_or_default();
-        line.split(|&byte| byte == 0)
-            .collect::<Vec<_>>()
-            .join(&b' ')
-            .starts_with(command.as_bytes())
-    })
 }

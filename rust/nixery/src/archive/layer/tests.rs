@@ -1,10 +1,11 @@
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::archive::fixture::{Store, entries, gunzip, pack, pool};
@@ -240,6 +241,81 @@ fn a_missing_path_is_an_error_with_its_path() {
     let result = pack_layer(&pool(1), &[path], &mut io::sink(), &AtomicBool::new(false));
     let Err(error @ PackError::Read { .. }) = result else { panic!("{result:?}") };
     assert_eq!(error.to_string(), format!("cannot read {}", missing.display()));
+}
+
+/// Nix has everything in its store be readable by all; what isn't was changed by hand.
+#[test]
+fn an_unreadable_file_is_an_error_with_its_path() {
+    let store = Store::new();
+    let path = store.add("unreadable", &[("a", ""), ("secret", ""), ("z", "")]);
+    let file = path.as_path().join("secret");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
+    fs::set_permissions(path.as_path().parent().unwrap(), fs::Permissions::from_mode(0o755))
+        .unwrap();
+    let pool = pool(1);
+    let result = thread::scope(|scope| {
+        let packing = scope.spawn(|| {
+            // Root reads everything: this thread becomes somebody else.
+            if rustix::process::geteuid().is_root() {
+                rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(65_534)).unwrap();
+            }
+            pack_layer(&pool, &[path], &mut io::sink(), &AtomicBool::new(false))
+        });
+        packing.join().unwrap()
+    });
+    let Err(PackError::Read { path, source }) = result else { panic!("{result:?}") };
+    assert_eq!((path, source.kind()), (file, io::ErrorKind::PermissionDenied));
+}
+
+/// A device can be made by root only.
+#[test]
+fn a_device_is_refused_with_its_path() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let store = Store::new();
+    let path = store.add("devices", &[]);
+    let device = path.as_path().join("null");
+    let status = std::process::Command::new("mknod").arg(&device).args(["c", "1", "3"]).status();
+    assert!(status.unwrap().success());
+    let result = pack_layer(&pool(1), &[path], &mut io::sink(), &AtomicBool::new(false));
+    assert!(matches!(&result, Err(PackError::Unsupported { path }) if *path == device));
+}
+
+/// Run by `checks/large-files.sh`: it takes as long as 15 GB of anything.
+#[test]
+#[ignore = "takes long; run by checks/large-files.sh"]
+fn sparse_files_of_gigabytes_are_packed_in_little_memory() {
+    let memory = |field: &str| {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    };
+    let store = Store::new();
+    let path = store.add("sparse", &[]);
+    // Over 8 GiB, a size has another form in a header of tar.
+    for size in [6_u64 << 30, 9 << 30] {
+        let file = fs::File::create(path.as_path().join(size.to_string())).unwrap();
+        file.set_len(size).unwrap();
+    }
+    let (pool, before, begin) = (pool(2), memory("VmHWM:"), Instant::now());
+    let mut blob = tempfile::NamedTempFile::new().unwrap();
+    let packed = pack_layer(&pool, &[path], &mut blob, &AtomicBool::new(false)).unwrap();
+    let (seconds, grown) = (begin.elapsed().as_secs_f64(), memory("VmHWM:") - before);
+    println!(
+        "packed {} MB to {} MB in {seconds:.1} s, with {grown} MB of memory",
+        packed.uncompressed_size / 1_000_000,
+        packed.size / 1_000_000
+    );
+    assert!(grown < 200, "{grown} MB");
+    let listing = std::process::Command::new("tar").arg("-tvzf").arg(blob.path()).output().unwrap();
+    let listing = String::from_utf8(listing.stdout).unwrap();
+    for size in ["6442450944", "9663676416"] {
+        assert!(
+            listing.lines().any(|line| line.contains(size) && line.ends_with(size)),
+            "{listing}"
+        );
+    }
 }
 
 /// Packs `paths`, each alone or in company, into layers from which it can be copied.

@@ -3,11 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::process::Command;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use crate::process::{self, Output};
+use crate::process::{self, Output, Program};
 use crate::source::is_commit;
 
 /// How long git may look. One that takes longer than this is no help.
@@ -33,7 +32,7 @@ pub(super) async fn clean_commit(directory: &Path, shutdown: &CancellationToken)
 
 /// What git prints; `None` where it fails, such as for a directory of another user.
 async fn git(directory: &Path, arguments: &[&str], shutdown: &CancellationToken) -> Option<String> {
-    let mut command = Command::new("git");
+    let mut command = Program::new("git");
     // Nothing is written, and no daemon is started.
     command.arg("-C").arg(directory).args(["-c", "core.fsmonitor=false"]).args(arguments);
     command.env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C");

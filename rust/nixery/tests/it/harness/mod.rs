@@ -13,7 +13,7 @@ mod fault_proxy;
 mod packages;
 mod server;
 
-pub(crate) use client::{Response, digest_of, get, head, request, run};
+pub(crate) use client::{Response, digest_of, get, head, pipe, request, run};
 pub(crate) use emulator::{ACCOUNT, BUCKET, Emulator};
 pub(crate) use fault_proxy::{Fault, FaultProxy, Rule};
 pub(crate) use packages::{Repository, Source, debian, fixtures, git, nix_config, repository};
@@ -47,4 +47,15 @@ pub(crate) fn layers(server: &Server, image: &str) -> Vec<String> {
     let manifest = server.manifest(image).json();
     let layers = manifest["layers"].as_array().unwrap();
     layers.iter().map(|layer| layer["digest"].as_str().unwrap()[7..].to_owned()).collect()
+}
+
+/// Whether a process with this command line is running.
+pub(crate) fn is_running(command: &str) -> bool {
+    fs::read_dir("/proc").unwrap().any(|entry| {
+        let line = fs::read(entry.unwrap().path().join("cmdline")).unwrap_or_default();
+        line.split(|&byte| byte == 0)
+            .collect::<Vec<_>>()
+            .join(&b' ')
+            .starts_with(command.as_bytes())
+    })
 }

@@ -27,7 +27,7 @@ pub(crate) struct Setup {
     /// Further environment variables.
     pub(crate) variables: Vec<(String, String)>,
     /// Instead of the real builder: a shell script, for which `$REAL_BUILDER` is
-    /// that.
+    /// that and `$STATE_DIRECTORY` the server's.
     pub(crate) builder: Option<String>,
     /// What runs the server: a program with arguments before its own.
     pub(crate) runner: Vec<String>,
@@ -136,7 +136,12 @@ impl Setup {
                 fs::create_dir_all(&directory).unwrap();
                 let file = directory.join("nixery-prepare-image");
                 let real = real.join("nixery-prepare-image");
-                let script = format!("#!/bin/sh\nREAL_BUILDER={}\n{script}\n", real.display());
+                // The builder doesn't get the server's variables.
+                let script = format!(
+                    "#!/bin/sh\nREAL_BUILDER={}\nSTATE_DIRECTORY={}\n{script}\n",
+                    real.display(),
+                    state.display()
+                );
                 fs::write(&file, script).unwrap();
                 fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
                 directory
@@ -180,6 +185,26 @@ impl Server {
 
     pub(crate) fn process_id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The most memory that it has had, in bytes (`VmHWM`, proc(5)).
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// The states of its child processes, such as `S (sleep)`.
+    pub(crate) fn children(&self) -> Vec<String> {
+        let parent = format!("PPid:\t{}", self.child.id());
+        let state = |status: String| {
+            let lines: Vec<&str> = status.lines().collect();
+            let state = lines.iter().find_map(|line| line.strip_prefix("State:\t"));
+            lines.contains(&&*parent).then(|| state.unwrap().to_owned())
+        };
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let statuses = processes.map(|entry| fs::read_to_string(entry.path().join("status")));
+        statuses.flatten().filter_map(state).collect()
     }
 
     /// Whether it has logged something with this in it.

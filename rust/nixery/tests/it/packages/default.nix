@@ -61,6 +61,34 @@ rec {
     openssl enc -aes-128-ctr -nosalt -K 0 -iv 0 -in /dev/zero 2> /dev/null |
       head -c 30000000 > $out/share/noise
   '';
+  # What file systems allow and few packages have.
+  odd = package "odd-1.0" ''
+    long=$(printf %0255d 0)
+    mkdir -p $out/bin $out/share/$long/$long $out/empty
+    echo deep > $out/share/$long/$long/$long
+    printf '#!/bin/sh\necho odd\n' > $out/bin/odd
+    chmod +x $out/bin/odd
+    ln $out/bin/odd $out/bin/even
+    echo name > $out/share/$(printf '\377\376')
+    truncate -s 50M $out/share/sparse
+    echo secret > $out/share/unreadable
+    chmod 000 $out/share/unreadable
+  '';
+  nothing = package "nothing-1.0" "mkdir $out";
+  many = package "many-1.0" ''
+    for directory in $(seq 100); do
+      mkdir -p $out/share/$directory
+      (cd $out/share/$directory && seq 1000 | xargs touch)
+    done
+  '';
+  # Nix allows none of these in its store.
+  pipe = package "pipe-1.0" "mkdir $out; mkfifo $out/pipe";
+  socket = package "socket-1.0" ''
+    mkdir $out
+    cd $out
+    python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("socket")'
+  '';
+  vanishing = files "vanishing-1.0" [ ];
   # One for each test that needs one: Nix builds a derivation only once at a time.
   hanging = package "hanging-1.0" ''
     echo waiting for ever
