@@ -23,9 +23,13 @@ const SERVED_BYTES: &str = "nixery_served_bytes_total";
 const REQUEST_SECONDS: &str = "nixery_request_seconds";
 const GC_BYTES: &str = "nixery_gc_removed_bytes_total";
 const GC_RUNS: &str = "nixery_gc_runs_total";
+const CONNECTIONS: &str = "nixery_connections";
+const CONNECTIONS_REFUSED: &str = "nixery_connections_refused_total";
+const CONNECTIONS_TIMED_OUT: &str = "nixery_connections_timed_out_total";
+const REQUESTS_REFUSED: &str = "nixery_requests_refused_total";
 
 /// Names of all metrics.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 16] = [
     CACHE_REQUESTS,
     NIX_RUNS,
     NIX_SECONDS,
@@ -38,6 +42,10 @@ pub const NAMES: [&str; 12] = [
     REQUEST_SECONDS,
     GC_BYTES,
     GC_RUNS,
+    CONNECTIONS,
+    CONNECTIONS_REFUSED,
+    CONNECTIONS_TIMED_OUT,
+    REQUESTS_REFUSED,
 ];
 
 /// Bounds of the buckets of durations, in seconds: from a cached manifest to a
@@ -59,6 +67,10 @@ pub fn describe() {
     describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "Time until an answer began, by route.");
     describe_counter!(GC_BYTES, Unit::Bytes, "Bytes that garbage collection removed.");
     describe_counter!(GC_RUNS, "Garbage collections, by result.");
+    describe_gauge!(CONNECTIONS, "Connections of clients.");
+    describe_counter!(CONNECTIONS_REFUSED, "Connections over a limit, by limit.");
+    describe_counter!(CONNECTIONS_TIMED_OUT, "Connections that were too slow, by what at.");
+    describe_counter!(REQUESTS_REFUSED, "Requests over a limit, by limit.");
     // Zero counts too: an alert sees the first step only of what was there before.
     for name in [SERVED_BYTES, GC_BYTES] {
         counter!(name).absolute(0);
@@ -69,6 +81,16 @@ pub fn describe() {
         for purpose in ["packages", "paths"] {
             counter!(NIX_RUNS, "purpose" => purpose, "result" => result).absolute(0);
         }
+    }
+    gauge!(CONNECTIONS).set(0);
+    for limit in [Full::Total, Full::Address] {
+        counter!(CONNECTIONS_REFUSED, "limit" => limit.name()).absolute(0);
+    }
+    for wait in [Slow::Head, Slow::Idle, Slow::Write] {
+        counter!(CONNECTIONS_TIMED_OUT, "wait" => wait.name()).absolute(0);
+    }
+    for limit in Refused::ALL {
+        counter!(REQUESTS_REFUSED, "limit" => limit.name()).absolute(0);
     }
     gauge!(BUILDS_RUNNING).set(0);
     gauge!(BUILDS_WAITING).set(0);
@@ -158,6 +180,95 @@ pub fn request_seconds(route: &'static str) -> Histogram {
 pub fn collected(succeeded: bool, bytes: u64) {
     counter!(GC_RUNS, "result" => result(succeeded)).increment(1);
     counter!(GC_BYTES).increment(bytes);
+}
+
+/// How many connections there are too many of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// Of all clients.
+    Total,
+    /// Of one address.
+    Address,
+}
+
+impl Full {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::Address => "address",
+        }
+    }
+}
+
+/// What a client takes too long for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slow {
+    /// Sending the head of a request.
+    Head,
+    /// Sending anything after an answer.
+    Idle,
+    /// Taking an answer.
+    Write,
+}
+
+impl Slow {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Head => "head",
+            Self::Idle => "idle",
+            Self::Write => "write",
+        }
+    }
+}
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The length of its URL.
+    Url,
+    /// The size of its headers.
+    Headers,
+    /// The size of its body.
+    Body,
+    /// Too many of one client.
+    Rate,
+    /// Too many that watch builds.
+    Watchers,
+}
+
+impl Refused {
+    const ALL: [Self; 5] = [Self::Url, Self::Headers, Self::Body, Self::Rate, Self::Watchers];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Url => "url",
+            Self::Headers => "headers",
+            Self::Body => "body",
+            Self::Rate => "rate",
+            Self::Watchers => "watchers",
+        }
+    }
+}
+
+/// A connection, until this is dropped.
+pub fn connection() -> Counted {
+    static CONNECTED: LazyLock<Gauge> = LazyLock::new(|| gauge!(CONNECTIONS));
+    Counted::new(CONNECTED.clone())
+}
+
+/// Counts a connection that is not let in.
+pub fn connection_refused(limit: Full) {
+    counter!(CONNECTIONS_REFUSED, "limit" => limit.name()).increment(1);
+}
+
+/// Counts a connection, or a stream of one, that is ended as its client takes too long.
+pub fn timed_out(wait: Slow) {
+    counter!(CONNECTIONS_TIMED_OUT, "wait" => wait.name()).increment(1);
+}
+
+/// Counts a request that is not let in.
+pub fn request_refused(limit: Refused) {
+    counter!(REQUESTS_REFUSED, "limit" => limit.name()).increment(1);
 }
 
 fn result(succeeded: bool) -> &'static str {

@@ -14,13 +14,13 @@ use super::raw::Raw;
 use super::{
     CacheConfig, Config, ConfigError, DEFAULT_MAX_LAYERS, Environment, GcConfig, ImageConfig,
     LogConfig, LogFormat, NixConfig, PackingConfig, ServerConfig, SourceConfig, WebConfig, sources,
-    storage,
+    storage, transport,
 };
 use crate::pin::TRUSTED;
 use crate::platform::Platform;
 
 /// Longest time that can be set, a year: more is a mistake in the unit.
-const MAX_SECONDS: u64 = 365 * 24 * 3600;
+pub(super) const MAX_SECONDS: u64 = 365 * 24 * 3600;
 
 /// Fills in defaults and checks every value.
 pub(super) fn check(
@@ -49,7 +49,14 @@ pub(super) fn check(
             address: parsed::<IpAddr>(layers, "server.address", raw.server.address.as_deref())?,
             port: u16::try_from(number("server.port", raw.server.port, 8080, 0..=65535)?)
                 .unwrap_or_default(),
+            socket: match &raw.server.socket {
+                Some(path) => Some(absolute(layers, "server.socket", path)?),
+                None => None,
+            },
+            trusted_proxies: transport::trusted_proxies(raw, layers)?,
+            tls: transport::tls(raw, layers, environment)?,
         },
+        limits: transport::limits(raw, layers)?,
         source: SourceConfig {
             source: sources::source(&raw.source, layers)?,
             tags: sources::tag_rules(&raw.source, layers)?,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml_edit::{Array, DocumentMut, Item, Table, value};
 
-use super::{Config, LogFormat, SourceConfig, StorageConfig};
+use super::{Config, LimitsConfig, LogFormat, SourceConfig, StorageConfig};
 use crate::source::{NamePattern, Source, without_credentials};
 use crate::storage::{BucketOptions, Delivery, Identity};
 
@@ -63,7 +63,14 @@ impl Config {
         if let Some(address) = self.server.address {
             server.insert(0, ("address", value(address.to_string())));
         }
+        server.extend(self.server.socket.as_deref().map(|socket| ("socket", path(socket))));
+        let proxies = self.server.trusted_proxies.iter().map(ToString::to_string);
+        server.push(("trusted_proxies", value(proxies.collect::<Array>())));
         table("server", server);
+        if let Some(tls) = &self.server.tls {
+            table("tls", vec![("certificate", path(&tls.certificate)), ("key", path(&tls.key))]);
+        }
+        table("limits", self.limits.to_toml());
         table("source", self.source.to_toml());
         match &self.storage {
             StorageConfig::Filesystem { path: directory } => {
@@ -122,6 +129,26 @@ impl Config {
         }));
         table("log", log);
         document.to_string()
+    }
+}
+
+impl LimitsConfig {
+    fn to_toml(&self) -> Vec<(&'static str, Item)> {
+        let number = |n: usize| integer(n as u64);
+        vec![
+            ("connections", number(self.connections)),
+            ("connections_per_address", number(self.connections_per_address)),
+            ("streams", integer(self.streams.into())),
+            ("header_timeout", seconds(self.header_timeout)),
+            ("idle_timeout", seconds(self.idle_timeout)),
+            ("write_timeout", seconds(self.write_timeout)),
+            ("header_bytes", number(self.header_bytes)),
+            ("url_bytes", number(self.url_bytes)),
+            ("body_bytes", integer(self.body_bytes)),
+            ("requests_per_second", integer(self.requests_per_second.unwrap_or(0).into())),
+            ("requests_burst", integer(self.requests_burst.into())),
+            ("watchers", number(self.watchers)),
+        ]
     }
 }
 

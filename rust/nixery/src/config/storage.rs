@@ -86,13 +86,13 @@ fn well_known(environment: &Environment) -> Option<PathBuf> {
 
 /// A file that systemd passes by `LoadCredential=`
 /// (systemd.exec(5), "Credentials").
-fn credential(environment: &Environment, name: &str) -> Option<PathBuf> {
+pub(super) fn credential(environment: &Environment, name: &str) -> Option<PathBuf> {
     let file = Path::new(environment.get("CREDENTIALS_DIRECTORY")?).join(name);
     file.is_file().then_some(file)
 }
 
 /// The path of a file with a secret. What else is given is not shown: it may be that.
-fn secret_file(layers: &Layers, key: &str, path: &str) -> Result<PathBuf, ConfigError> {
+pub(super) fn secret_file(layers: &Layers, key: &str, path: &str) -> Result<PathBuf, ConfigError> {
     if Path::new(path).is_absolute() && !path.contains('\n') {
         return Ok(path.into());
     }

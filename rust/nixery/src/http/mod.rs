@@ -7,12 +7,15 @@ mod blobs;
 mod body;
 mod builds;
 mod error;
+mod forwarded;
 mod images;
 mod layout;
+mod limits;
 mod listing;
 mod manifests;
 mod pages;
 mod range;
+mod rates;
 mod route;
 mod web;
 
@@ -29,6 +32,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics::Histogram;
+use tokio::sync::Semaphore;
 use tower_http::services::ServeDir;
 
 use crate::assemble::Assembler;
@@ -39,6 +43,9 @@ use crate::storage::Storage;
 use body::Buffers;
 use error::ApiError;
 use route::{Reference, Route};
+
+pub use forwarded::site;
+pub use limits::{Gate, RequestLimits};
 
 /// What every answer of a registry says of itself; old Docker clients look for
 /// it.
@@ -63,6 +70,8 @@ pub struct Registry {
     pub default_platform: Platform,
     /// Whether everybody may see what is being made.
     pub shows_builds: bool,
+    /// Most clients that watch builds at a time.
+    pub max_watchers: usize,
     /// Has web pages that are served beside the server's own.
     pub web_directory: Option<PathBuf>,
 }
@@ -72,6 +81,7 @@ struct Shared {
     buffers: Buffers,
     durations: Durations,
     files: Option<ServeDir>,
+    watchers: Arc<Semaphore>,
 }
 
 /// How long it takes until an answer begins, by route.
@@ -109,7 +119,8 @@ impl Durations {
 pub fn router(registry: Registry) -> Router {
     let (buffers, durations) = (Buffers::default(), Durations::new());
     let files = registry.web_directory.as_ref().map(ServeDir::new);
-    let shared = Arc::new(Shared { registry, buffers, durations, files });
+    let watchers = Arc::new(Semaphore::new(registry.max_watchers));
+    let shared = Arc::new(Shared { registry, buffers, durations, files, watchers });
     Router::new()
         .route("/", get(web::index))
         .route("/assets/{name}", get(layout::asset))

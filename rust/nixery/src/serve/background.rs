@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandl
 use tokio::signal::unix::Signal;
 use tokio_util::sync::CancellationToken;
 
+use super::tls::Tls;
 use crate::assemble::Assembler;
 use crate::counters;
 use crate::error_chain::ErrorChain;
@@ -89,16 +90,20 @@ pub(super) async fn say_that_it_lives(interval: Duration) {
     }
 }
 
-/// Reads the popularity table again at each signal. One that can't be read leaves the
+/// Reads the certificate and the popularity table again at each signal. One that can't be read leaves the
 /// table that there is.
 pub(super) async fn reload_on(
     mut signal: Signal,
     url: Option<String>,
     assembler: Assembler,
+    tls: Option<Arc<Tls>>,
     status: String,
 ) {
     while signal.recv().await.is_some() {
         systemd::reloading();
+        if let Some(tls) = &tls {
+            tls.look().await;
+        }
         match popularity::load(url.as_deref()).await {
             Ok(table) => {
                 tracing::info!(

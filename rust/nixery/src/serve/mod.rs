@@ -2,30 +2,37 @@
 
 mod background;
 mod connections;
+mod listener;
 mod parts;
+mod stream;
+mod tls;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::BuildError;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::InvalidLevel;
-use crate::config::{Config, ServerConfig, StorageConfig};
+use crate::config::{Config, StorageConfig};
 use crate::gc::{self, GcError};
-use crate::http::router;
+use crate::http::{Gate, RequestLimits, router};
 use crate::nix::NixError;
 use crate::popularity::LoadError;
 use crate::storage::{Filesystem, Gcs, SetupError, Storage, StorageError};
 use crate::systemd;
 use background::{collect_regularly, count, reload_on, say_that_it_lives};
+use connections::Server;
+use listener::Listener;
 use parts::registry;
+use tls::Tls;
+
+pub use tls::TlsError;
 
 /// For how long running responses may go on after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -46,6 +53,17 @@ pub enum ServeError {
     /// The socket that systemd gave can't be used.
     #[error("can't use the socket that systemd gave (LISTEN_FDS)")]
     Socket(#[source] io::Error),
+    /// The UNIX socket can't be used.
+    #[error("can't listen on {path}; NIXERY_SOCKET (server.socket) names the UNIX socket")]
+    UnixSocket {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no certificate to show.
+    #[error("can't speak TLS")]
+    Tls(#[from] TlsError),
     /// The storage can't be used.
     #[error("the storage can't be used; STORAGE_PATH (storage.path) names its directory")]
     Storage(#[from] StorageError),
@@ -114,23 +132,29 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         let (storage, limits) = (Arc::clone(&registry.storage), limits(&config));
         tokio::spawn(collect_regularly(storage, limits, interval, shutdown.clone()));
     }
-    let listener = listen(&config.server).await?;
-    let address = listener.local_addr().map_err(ServeError::Run)?;
+    let tls = config.server.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
+    let listener = Listener::open(&config.server).await?;
+    let address = listener.address().map_err(ServeError::Run)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Run)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Run)?;
     let hangup = signal(SignalKind::hangup()).map_err(ServeError::Run)?;
     let status = format!("serving {} on {address}", config.source.source.describe());
-    tracing::info!(%address, source = config.source.source.describe(), "serving");
+    tracing::info!(address, source = config.source.source.describe(), "serving");
     systemd::ready(&status);
     if let Some(interval) = systemd::watchdog_interval() {
         tokio::spawn(say_that_it_lives(interval));
     }
     let url = config.nix.popularity_url.clone();
-    tokio::spawn(reload_on(hangup, url, registry.assembler.clone(), status));
+    tokio::spawn(reload_on(hangup, url, registry.assembler.clone(), tls.clone(), status));
+    if let Some(tls) = tls.clone() {
+        tokio::spawn(tls.watch());
+    }
 
     let assembler = registry.assembler.clone();
+    let gate = Gate::new(request_limits(&config));
+    let server = Server::new(router(registry), gate, tls, &config.limits, shutdown.clone());
     let run = async {
-        connections::serve(listener, router(registry), shutdown.clone()).await;
+        server.serve(listener).await;
         // Builds go on without clients, and Nix must be ended before this process.
         assembler.idle().await;
     };
@@ -169,20 +193,16 @@ async fn told_to_stop(terminate: &mut Signal, interrupt: &mut Signal) {
     }
 }
 
-/// Listens on the socket that systemd gives; otherwise on the address that is configured;
-/// without one, on all, or on all of IPv4 where there is no IPv6.
-async fn listen(config: &ServerConfig) -> Result<TcpListener, ServeError> {
-    if let Some(listener) = systemd::listener().map_err(ServeError::Socket)? {
-        return TcpListener::from_std(listener).map_err(ServeError::Socket);
+fn request_limits(config: &Config) -> RequestLimits {
+    let limits = &config.limits;
+    RequestLimits {
+        url_bytes: limits.url_bytes,
+        header_bytes: limits.header_bytes,
+        body_bytes: limits.body_bytes,
+        per_second: limits.requests_per_second,
+        burst: limits.requests_burst,
+        trusted_proxies: config.server.trusted_proxies.clone(),
     }
-    let any: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
-    let addresses = config.address.as_ref().map_or(&any[..], std::slice::from_ref);
-    let addresses: Vec<SocketAddr> =
-        addresses.iter().map(|&address| SocketAddr::new(address, config.port)).collect();
-    TcpListener::bind(&addresses[..]).await.map_err(|source| ServeError::Listen {
-        address: addresses.last().map(SocketAddr::to_string).unwrap_or_default(),
-        source,
-    })
 }
 
 /// Removes from the storage what the configuration says isn't needed any more.
