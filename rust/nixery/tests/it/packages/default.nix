@@ -61,6 +61,10 @@ rec {
     openssl enc -aes-128-ctr -nosalt -K 0 -iv 0 -in /dev/zero 2> /dev/null |
       head -c 30000000 > $out/share/noise
   '';
+  failing = package "failing-1.0" ''
+    echo this package never builds
+    exit 1
+  '';
   # One for each test that needs one: Nix builds a derivation only once at a time.
   hanging = package "hanging-1.0" ''
     echo waiting for ever
@@ -77,5 +81,13 @@ rec {
   hanging-4 = package "hanging-4.0" ''
     echo waiting for ever
     sleep 86394
+  '';
+  hanging-5 = package "hanging-5.0" ''
+    echo waiting for ever
+    sleep 86395
+  '';
+  hanging-6 = package "hanging-6.0" ''
+    echo waiting for ever
+    sleep 86396
   '';
 }
