@@ -101,6 +101,7 @@ let
     credentials-in-the-store = "must not be in the Nix store";
     bucket-without-a-name = "gcs.bucket must be set";
     key-without-an-account = "must be set together";
+    certificate-without-a-key = "tlsCertificate and tlsKey must be set together";
     source-at-home = "is below /home";
     without-nix = "nix.enable must be true";
     refused-by-the-daemon = "allowed-users doesn't have";
@@ -129,6 +130,9 @@ let
       key-without-an-account = channel // {
         credentials.signingKey = "/run/secrets/key.pem";
       };
+      certificate-without-a-key = channel // {
+        credentials.tlsCertificate = "/run/secrets/nixery.pem";
+      };
     }
     // {
       without-nix = failed (evaluateWith { nix.enable = false; } channel);
@@ -152,6 +156,26 @@ let
       environmentFile = "/etc/nixery/environment";
       socketActivation = true;
       gc.enable = true;
+    };
+    # A UNIX socket, and limits by what a proxy says of clients.
+    unix = {
+      settings = {
+        source.path = "/srv/packages";
+        server.socket = "/run/nixery/nixery.sock";
+        limits.requests_per_second = 50;
+      };
+      openFirewall = true;
+    };
+    # TLS without a proxy.
+    tls = {
+      settings = {
+        source.path = "/srv/packages";
+        server.trusted_proxies = [ "10.0.0.0/8" ];
+      };
+      credentials = {
+        tlsCertificate = "/run/secrets/nixery.pem";
+        tlsKey = "/run/secrets/nixery.key";
+      };
     };
     # Everything else.
     bucket = {

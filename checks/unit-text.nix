@@ -51,7 +51,9 @@ let
     one:
     together (
       section "Unit" (unit one)
-      ++ section "Socket" (map (stream: "ListenStream=${stream}") one.listenStreams)
+      ++ section "Socket" (
+        map (stream: "ListenStream=${stream}") one.listenStreams ++ lines (one.socketConfig or { })
+      )
       ++ section "Install" (install one)
     );
   timer =

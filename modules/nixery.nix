@@ -33,10 +33,12 @@ let
     cp $written $out
   '';
 
-  # As the server calls them, which finds the first two by itself.
+  # As the server calls them, which finds all but the last by itself.
   credentials = lib.filterAttrs (_: file: file != null) {
     inherit (cfg.credentials) google htpasswd tokens;
     signing-key = cfg.credentials.signingKey;
+    tls-certificate = cfg.credentials.tlsCertificate;
+    tls-key = cfg.credentials.tlsKey;
     git-ssh-key = cfg.credentials.gitSshKey;
   };
 
@@ -128,6 +130,11 @@ let
   }
   // lib.optionalAttrs (elsewhere != [ ]) { ReadWritePaths = elsewhere; };
 
+  # A UNIX socket, if it listens there and not at a port.
+  socket = set.server.socket or null;
+  # Not systemd's, which would go with the directory when the server is stopped.
+  ownsSocket = socket != null && !cfg.socketActivation;
+
   environment = {
     # Nix keeps the sources that it fetched there, and git its settings.
     HOME = "/var/cache/nixery";
@@ -209,6 +216,21 @@ in
         default = null;
         example = "/run/secrets/nixery-signing-key.pem";
         description = "File with the key that URLs in the bucket are signed with.";
+      };
+      tlsCertificate = mkOption {
+        type = types.nullOr (types.strMatching "/.*");
+        default = null;
+        example = "/run/secrets/nixery.pem";
+        description = ''
+          File with the certificate for TLS. It is read at each start; one that
+          `settings.tls.certificate` names, whenever it changes.
+        '';
+      };
+      tlsKey = mkOption {
+        type = types.nullOr (types.strMatching "/.*");
+        default = null;
+        example = "/run/secrets/nixery.key";
+        description = "File with its key.";
       };
       gitSshKey = mkOption {
         type = types.nullOr (types.strMatching "/.*");
@@ -295,6 +317,10 @@ in
         message = "services.nixery: credentials.signingKey and settings.gcs.signing_account must be set together";
       }
       {
+        assertion = (cfg.credentials.tlsCertificate != null) == (cfg.credentials.tlsKey != null);
+        message = "services.nixery.credentials: tlsCertificate and tlsKey must be set together";
+      }
+      {
         assertion = hidden == [ ];
         message = "services.nixery.settings.source.path is below ${lib.concatStrings hidden}, which the service can't see";
       }
@@ -317,7 +343,9 @@ in
       optional (!lib.any (name: lib.elem name names) (allowed ++ trusted))
         "services.nixery: nix.settings.allowed-users doesn't have \"nixery\", so the Nix daemon will refuse it";
 
-    networking.firewall.allowedTCPPorts = mkIf cfg.openFirewall [ (set.server.port or 8080) ];
+    networking.firewall.allowedTCPPorts = mkIf (cfg.openFirewall && socket == null) [
+      (set.server.port or 8080)
+    ];
 
     systemd.services.nixery = {
       description = "Nixery, an ad-hoc container registry";
@@ -336,28 +364,33 @@ in
       # A new configuration restarts it at once. Otherwise NixOS stops it first, and its
       # socket too, and starts them when the rest is done: clients would be refused.
       stopIfChanged = false;
-      serviceConfig = service // {
-        Type = "notify";
-        ExecStart = "${getExe cfg.package} --config ${cfg.configFile}";
-        ExecReload = "${pkgs.coreutils}/bin/kill -HUP $MAINPID";
-        WatchdogSec = 60;
-        # It finishes running responses, and Nix gets five seconds.
-        TimeoutStopSec =
-          let
-            drain = (set.server or { }).shutdown_timeout or null;
-          in
-          (if drain == null then 30 else drain) + 15;
-        KillMode = "mixed";
-        # Where memory is short, the builder is killed first. That is the end of one image, and
-        # not of the service.
-        OOMPolicy = "continue";
-        # Longer each time, so that a bucket which is down isn't hammered.
-        Restart = "on-failure";
-        RestartSec = 1;
-        RestartSteps = 6;
-        RestartMaxDelaySec = 60;
-        LimitNOFILE = 65536;
-      };
+      serviceConfig =
+        service
+        // {
+          Type = "notify";
+          ExecStart = "${getExe cfg.package} --config ${cfg.configFile}";
+          ExecReload = "${pkgs.coreutils}/bin/kill -HUP $MAINPID";
+          WatchdogSec = 60;
+          # It finishes running responses, and Nix gets five seconds.
+          TimeoutStopSec =
+            let
+              drain = (set.server or { }).shutdown_timeout or null;
+            in
+            (if drain == null then 30 else drain) + 15;
+          KillMode = "mixed";
+          # Where memory is short, the builder is killed first. That is the end of one image, and
+          # not of the service.
+          OOMPolicy = "continue";
+          # Longer each time, so that a bucket which is down isn't hammered.
+          Restart = "on-failure";
+          RestartSec = 1;
+          RestartSteps = 6;
+          RestartMaxDelaySec = 60;
+          LimitNOFILE = 65536;
+        }
+        // lib.optionalAttrs (ownsSocket && lib.hasPrefix "/run/nixery/" socket) {
+          RuntimeDirectory = "nixery";
+        };
     };
 
     systemd.sockets.nixery = mkIf cfg.socketActivation {
@@ -369,7 +402,9 @@ in
           port = toString (set.server.port or 8080);
           host = if address != null && lib.hasInfix ":" address then "[${address}]" else address;
         in
-        [ (if address == null then port else "${host}:${port}") ];
+        if socket != null then [ socket ] else [ (if address == null then port else "${host}:${port}") ];
+      # As the server's own would be.
+      socketConfig = lib.optionalAttrs (socket != null) { SocketMode = "0660"; };
     };
 
     systemd.services.nixery-gc = mkIf cfg.gc.enable {

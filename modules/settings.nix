@@ -31,6 +31,37 @@ in
     shutdown_timeout = setting ints.unsigned 30 ''
       Seconds that running responses may go on for when the server is told to stop.
     '';
+    socket = setting file "/run/nixery/nixery.sock" ''
+      UNIX socket to listen on, instead of address and port.
+    '';
+    trusted_proxies = setting patterns [ "10.0.0.0/8" ] ''
+      Addresses and networks of proxies whose X-Forwarded-For is believed.
+    '';
+  };
+  tls = {
+    certificate = setting file "/var/lib/acme/nixery.example.org/fullchain.pem" ''
+      File with the certificate and those up to the authority.
+      services.nixery.credentials.tlsCertificate sets it.
+    '';
+    key = setting file "/var/lib/acme/nixery.example.org/key.pem" ''
+      File with the certificate's key. services.nixery.credentials.tlsKey sets it.
+    '';
+  };
+  limits = {
+    connections = setting ints.positive 4096 "Most connections at a time.";
+    connections_per_address = setting ints.positive 1024 "Most of one client address.";
+    streams = setting ints.positive 100 "Most requests at a time on a connection of HTTP/2.";
+    header_timeout = setting ints.positive 30 "Seconds for the head of a request.";
+    idle_timeout = setting ints.positive 120 "Seconds that a connection may be idle.";
+    write_timeout = setting ints.positive 120 "Seconds for which a client may take nothing.";
+    header_bytes = setting (ints.between 1024 65536) 16384 "Most bytes of a request's headers.";
+    url_bytes = setting (ints.between 1024 65000) 8192 "Most bytes of a request's URL.";
+    body_bytes = setting ints.unsigned 65536 "Most bytes of a body, which nobody reads.";
+    requests_per_second = setting ints.unsigned 50 ''
+      Requests of one client address in a second, in the long run; 0 for any number.
+    '';
+    requests_burst = setting ints.positive 500 "Requests of one client address at once.";
+    watchers = setting ints.unsigned 1000 "Most clients that watch builds.";
   };
   source = {
     channel = setting str "nixos-unstable" ''

@@ -25,9 +25,13 @@ const GC_BYTES: &str = "nixery_gc_removed_bytes_total";
 const GC_RUNS: &str = "nixery_gc_runs_total";
 const REFUSED: &str = "nixery_builds_refused_total";
 const DISK_FREE: &str = "nixery_disk_free_bytes";
+const CONNECTIONS: &str = "nixery_connections";
+const CONNECTIONS_REFUSED: &str = "nixery_connections_refused_total";
+const CONNECTIONS_TIMED_OUT: &str = "nixery_connections_timed_out_total";
+const REQUESTS_REFUSED: &str = "nixery_requests_refused_total";
 
 /// Names of all metrics.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 18] = [
     CACHE_REQUESTS,
     NIX_RUNS,
     NIX_SECONDS,
@@ -42,6 +46,10 @@ pub const NAMES: [&str; 14] = [
     GC_RUNS,
     REFUSED,
     DISK_FREE,
+    CONNECTIONS,
+    CONNECTIONS_REFUSED,
+    CONNECTIONS_TIMED_OUT,
+    REQUESTS_REFUSED,
 ];
 
 /// Bounds of the buckets of durations, in seconds: from a cached manifest to a
@@ -65,6 +73,10 @@ pub fn describe() {
     describe_counter!(GC_RUNS, "Garbage collections, by result.");
     describe_counter!(REFUSED, "Images that were not made, by the limit.");
     describe_gauge!(DISK_FREE, Unit::Bytes, "Free bytes of a disk, by what is on it.");
+    describe_gauge!(CONNECTIONS, "Connections of clients.");
+    describe_counter!(CONNECTIONS_REFUSED, "Connections over a limit, by limit.");
+    describe_counter!(CONNECTIONS_TIMED_OUT, "Connections that were too slow, by what at.");
+    describe_counter!(REQUESTS_REFUSED, "Requests over a limit, by limit.");
     // Zero counts too: an alert sees the first step only of what was there before.
     for name in [SERVED_BYTES, GC_BYTES] {
         counter!(name).absolute(0);
@@ -78,6 +90,16 @@ pub fn describe() {
     }
     for reason in Refusal::ALL {
         counter!(REFUSED, "reason" => reason.name()).absolute(0);
+    }
+    gauge!(CONNECTIONS).set(0);
+    for limit in [Full::Total, Full::Address] {
+        counter!(CONNECTIONS_REFUSED, "limit" => limit.name()).absolute(0);
+    }
+    for wait in [Slow::Head, Slow::Idle, Slow::Write] {
+        counter!(CONNECTIONS_TIMED_OUT, "wait" => wait.name()).absolute(0);
+    }
+    for limit in Refused::ALL {
+        counter!(REQUESTS_REFUSED, "limit" => limit.name()).absolute(0);
     }
     gauge!(BUILDS_RUNNING).set(0);
     gauge!(BUILDS_WAITING).set(0);
@@ -201,6 +223,95 @@ pub fn request_seconds(route: &'static str) -> Histogram {
 pub fn collected(succeeded: bool, bytes: u64) {
     counter!(GC_RUNS, "result" => result(succeeded)).increment(1);
     counter!(GC_BYTES).increment(bytes);
+}
+
+/// How many connections there are too many of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// Of all clients.
+    Total,
+    /// Of one address.
+    Address,
+}
+
+impl Full {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::Address => "address",
+        }
+    }
+}
+
+/// What a client takes too long for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slow {
+    /// Sending the head of a request.
+    Head,
+    /// Sending anything after an answer.
+    Idle,
+    /// Taking an answer.
+    Write,
+}
+
+impl Slow {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Head => "head",
+            Self::Idle => "idle",
+            Self::Write => "write",
+        }
+    }
+}
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The length of its URL.
+    Url,
+    /// The size of its headers.
+    Headers,
+    /// The size of its body.
+    Body,
+    /// Too many of one client.
+    Rate,
+    /// Too many that watch builds.
+    Watchers,
+}
+
+impl Refused {
+    const ALL: [Self; 5] = [Self::Url, Self::Headers, Self::Body, Self::Rate, Self::Watchers];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Url => "url",
+            Self::Headers => "headers",
+            Self::Body => "body",
+            Self::Rate => "rate",
+            Self::Watchers => "watchers",
+        }
+    }
+}
+
+/// A connection, until this is dropped.
+pub fn connection() -> Counted {
+    static CONNECTED: LazyLock<Gauge> = LazyLock::new(|| gauge!(CONNECTIONS));
+    Counted::new(CONNECTED.clone())
+}
+
+/// Counts a connection that is not let in.
+pub fn connection_refused(limit: Full) {
+    counter!(CONNECTIONS_REFUSED, "limit" => limit.name()).increment(1);
+}
+
+/// Counts a connection, or a stream of one, that is ended as its client takes too long.
+pub fn timed_out(wait: Slow) {
+    counter!(CONNECTIONS_TIMED_OUT, "wait" => wait.name()).increment(1);
+}
+
+/// Counts a request that is not let in.
+pub fn request_refused(limit: Refused) {
+    counter!(REQUESTS_REFUSED, "limit" => limit.name()).increment(1);
 }
 
 fn result(succeeded: bool) -> &'static str {

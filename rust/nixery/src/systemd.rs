@@ -5,6 +5,7 @@ use std::env;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use listenfd::ListenFd;
@@ -46,17 +47,31 @@ pub fn alive() {
     notify(&[NotifyState::Watchdog]);
 }
 
+/// A socket that systemd listens on.
+#[derive(Debug)]
+pub enum Given {
+    /// `ListenStream=` with a port.
+    Tcp(TcpListener),
+    /// `ListenStream=` with a path.
+    Unix(UnixListener),
+}
+
 /// The socket that systemd listens on for this process, if it does
 /// (`sd_listen_fds(3)`).
-pub fn listener() -> io::Result<Option<TcpListener>> {
+pub fn listener() -> io::Result<Option<Given>> {
     let mut given = ListenFd::from_env();
     if given.len() > 1 {
         let problem = format!("systemd gave {} sockets, expected one", given.len());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
     }
+    // Fails, and leaves it, where it is of the other kind.
+    if let Ok(Some(listener)) = given.take_unix_listener(0) {
+        listener.set_nonblocking(true)?;
+        return Ok(Some(Given::Unix(listener)));
+    }
     let Some(listener) = given.take_tcp_listener(0)? else { return Ok(None) };
     listener.set_nonblocking(true)?;
-    Ok(Some(listener))
+    Ok(Some(Given::Tcp(listener)))
 }
 
 /// Whether standard error is the journal (`systemd.exec(5)`, `$JOURNAL_STREAM`).

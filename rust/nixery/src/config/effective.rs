@@ -14,13 +14,13 @@ use super::raw::Raw;
 use super::{
     CacheConfig, Config, ConfigError, DEFAULT_MAX_LAYERS, DiskConfig, Environment, GcConfig,
     ImageConfig, LogConfig, LogFormat, NixConfig, PackingConfig, ServerConfig, SourceConfig,
-    WebConfig, access, isolation, sources, storage,
+    WebConfig, access, isolation, sources, storage, transport,
 };
 use crate::pin::TRUSTED;
 use crate::platform::Platform;
 
 /// Longest time that can be set, a year: more is a mistake in the unit.
-const MAX_SECONDS: u64 = 365 * 24 * 3600;
+pub(super) const MAX_SECONDS: u64 = 365 * 24 * 3600;
 
 /// Fills in defaults and checks every value.
 pub(super) fn check(
@@ -46,19 +46,23 @@ pub(super) fn check(
     let seconds = |key: &str, set, default, least| {
         number(key, set, default, least..=MAX_SECONDS).map(Duration::from_secs)
     };
+    let set_path =
+        |key: &str, path: Option<&String>| path.map(|path| absolute(layers, key, path)).transpose();
     let cores = thread::available_parallelism().map_or(1, |n| n.get() as u64).min(256);
     Ok(Config {
         server: ServerConfig {
             address: parsed::<IpAddr>(layers, "server.address", raw.server.address.as_deref())?,
             port: u16::try_from(number("server.port", raw.server.port, 8080, 0..=65535)?)
                 .unwrap_or_default(),
-            shutdown_timeout: seconds(
-                "server.shutdown_timeout",
-                raw.server.shutdown_timeout,
-                30,
-                0,
-            )?,
+            shutdown_timeout: {
+                let set = raw.server.shutdown_timeout;
+                seconds("server.shutdown_timeout", set, 30, 0)?
+            },
+            socket: set_path("server.socket", raw.server.socket.as_ref())?,
+            trusted_proxies: transport::trusted_proxies(raw, layers)?,
+            tls: transport::tls(raw, layers, environment)?,
         },
+        limits: transport::limits(raw, layers)?,
         source: SourceConfig {
             source: sources::source(&raw.source, layers)?,
             tags: sources::tag_rules(&raw.source, layers)?,
@@ -119,10 +123,7 @@ pub(super) fn check(
             builds: raw.web.builds.unwrap_or(true),
             log_lines: count("web.log_lines", raw.web.log_lines, 2000, 1..=1_000_000)?,
             keep_builds: count("web.keep_builds", raw.web.keep_builds, 100, 1..=10_000)?,
-            directory: match &raw.web.dir {
-                Some(path) => Some(absolute(layers, "web.dir", path)?),
-                None => None,
-            },
+            directory: set_path("web.dir", raw.web.dir.as_ref())?,
         },
         access: access::access(&raw.access, layers, environment)?,
         log: LogConfig { filter: log_filter(raw, layers)?, format: log_format(raw, layers)? },

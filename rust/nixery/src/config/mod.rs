@@ -11,6 +11,7 @@ mod raw;
 pub mod settings;
 mod sources;
 mod storage;
+mod transport;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -19,6 +20,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use thiserror::Error;
 
 use crate::access::Rules;
@@ -41,6 +43,8 @@ pub const DEFAULT_MAX_LAYERS: usize = 94;
 pub struct Config {
     /// What to listen on.
     pub server: ServerConfig,
+    /// What clients may take.
+    pub limits: LimitsConfig,
     /// Where packages come from.
     pub source: SourceConfig,
     /// Where images are kept.
@@ -74,6 +78,50 @@ pub struct ServerConfig {
     pub port: u16,
     /// For how long running responses may go on when the server is told to stop.
     pub shutdown_timeout: Duration,
+    /// A UNIX socket instead.
+    pub socket: Option<PathBuf>,
+    /// Whose word on client addresses is taken.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `None`: without TLS.
+    pub tls: Option<TlsFiles>,
+}
+
+/// What the server shows clients that speak TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// PEM: the server's certificate, then those up to the authority.
+    pub certificate: PathBuf,
+    /// PEM: the private key.
+    pub key: PathBuf,
+}
+
+/// What clients may take.
+#[derive(Clone, Debug)]
+pub struct LimitsConfig {
+    /// At a time.
+    pub connections: usize,
+    /// At a time, of one address.
+    pub connections_per_address: usize,
+    /// Requests at a time on one connection of HTTP/2.
+    pub streams: u32,
+    /// For the head of a request.
+    pub header_timeout: Duration,
+    /// For a connection between requests.
+    pub idle_timeout: Duration,
+    /// For an answer that makes no progress.
+    pub write_timeout: Duration,
+    /// Of the headers of a request.
+    pub header_bytes: usize,
+    /// Of the URL of a request.
+    pub url_bytes: usize,
+    /// Of the body of a request.
+    pub body_bytes: u64,
+    /// Of one address, in the long run; `None`: any number.
+    pub requests_per_second: Option<u32>,
+    /// Of one address, at once.
+    pub requests_burst: u32,
+    /// Clients that watch builds.
+    pub watchers: usize,
 }
 
 /// Where packages come from.

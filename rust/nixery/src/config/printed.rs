@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml_edit::{Array, DocumentMut, Item, Table, value};
 
-use super::{AccessConfig, Config, LogFormat, SourceConfig, StorageConfig};
+use super::{AccessConfig, Config, LimitsConfig, LogFormat, SourceConfig, StorageConfig};
 use crate::access::Rule;
 use crate::nix::Isolation;
 use crate::source::{NamePattern, Source, without_credentials};
@@ -72,7 +72,14 @@ impl Config {
         if let Some(address) = self.server.address {
             server.insert(0, ("address", value(address.to_string())));
         }
+        server.extend(self.server.socket.as_deref().map(|socket| ("socket", path(socket))));
+        let proxies = self.server.trusted_proxies.iter().map(ToString::to_string);
+        server.push(("trusted_proxies", value(proxies.collect::<Array>())));
         table("server", server);
+        if let Some(tls) = &self.server.tls {
+            table("tls", vec![("certificate", path(&tls.certificate)), ("key", path(&tls.key))]);
+        }
+        table("limits", self.limits.to_toml());
         table("source", self.source.to_toml());
         let min_free = ("min_free", megabytes(self.disk.min_free));
         match &self.storage {
@@ -172,6 +179,26 @@ impl Isolation {
             ("environment", list(&self.environment)),
             ("nice", value(i64::from(self.limits.nice))),
             ("max_memory_mb", integer(self.limits.memory.unwrap_or_default() / 1_000_000)),
+        ]
+    }
+}
+
+impl LimitsConfig {
+    fn to_toml(&self) -> Vec<(&'static str, Item)> {
+        let number = |n: usize| integer(n as u64);
+        vec![
+            ("connections", number(self.connections)),
+            ("connections_per_address", number(self.connections_per_address)),
+            ("streams", integer(self.streams.into())),
+            ("header_timeout", seconds(self.header_timeout)),
+            ("idle_timeout", seconds(self.idle_timeout)),
+            ("write_timeout", seconds(self.write_timeout)),
+            ("header_bytes", number(self.header_bytes)),
+            ("url_bytes", number(self.url_bytes)),
+            ("body_bytes", integer(self.body_bytes)),
+            ("requests_per_second", integer(self.requests_per_second.unwrap_or(0).into())),
+            ("requests_burst", integer(self.requests_burst.into())),
+            ("watchers", number(self.watchers)),
         ]
     }
 }

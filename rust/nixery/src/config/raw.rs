@@ -16,12 +16,24 @@ table! {
     /// The whole file.
     Raw {
         server: Server, source: Source, storage: Storage, gcs: Gcs, nix: Nix, image: Image,
-        packing: Packing, cache: Cache, gc: Gc, web: Web, log: Log,
+        packing: Packing, cache: Cache, gc: Gc, web: Web, log: Log, tls: Tls, limits: Limits,
         access: Access,
     }
 }
 table! {
-    Server { address: Option<String>, port: Option<u64>, shutdown_timeout: Option<u64> }
+    Server {
+        address: Option<String>, port: Option<u64>, socket: Option<String>,
+        trusted_proxies: Option<Vec<String>>, shutdown_timeout: Option<u64>,
+    }
+}
+table! { Tls { certificate: Option<String>, key: Option<String> } }
+table! {
+    Limits {
+        connections: Option<u64>, connections_per_address: Option<u64>, streams: Option<u64>,
+        header_timeout: Option<u64>, idle_timeout: Option<u64>, write_timeout: Option<u64>,
+        header_bytes: Option<u64>, url_bytes: Option<u64>, body_bytes: Option<u64>,
+        requests_per_second: Option<u64>, requests_burst: Option<u64>, watchers: Option<u64>,
+    }
 }
 table! {
     Source {

@@ -71,6 +71,121 @@ pub const SETTINGS: &[Setting] = &[
          0 to 31536000. See [The end](#the-end)",
     ),
     text(
+        "server.socket",
+        "NIXERY_SOCKET",
+        "",
+        "Absolute path of a UNIX socket to listen on, instead of `address` and `port`; \
+         for a proxy on the same machine. The server's user and group may open it \
+         (mode 0660). A socket that a killed server has left is replaced, anything \
+         else is not; at the end it is removed.",
+    ),
+    list(
+        "server.trusted_proxies",
+        "NIXERY_TRUSTED_PROXIES",
+        "none",
+        "List of addresses and networks, such as `10.0.0.0/8` and `2001:db8::/32`, of \
+         proxies that say in `X-Forwarded-For` whom they pass a request on for: see \
+         [clients behind proxies](#clients-behind-proxies)",
+    ),
+    text(
+        "tls.certificate",
+        "NIXERY_TLS_CERTIFICATE",
+        "`$CREDENTIALS_DIRECTORY/tls-certificate`, if that is there",
+        "Absolute path of a file with the server's certificate, followed by those \
+         between it and the authority (PEM)",
+    ),
+    text(
+        "tls.key",
+        "NIXERY_TLS_KEY",
+        "`$CREDENTIALS_DIRECTORY/tls-key`, if that is there",
+        "Absolute path of a file with the certificate's private key, without a \
+         password (PEM)",
+    ),
+    number(
+        "limits.connections",
+        "NIXERY_LIMITS_CONNECTIONS",
+        "4096",
+        "Most connections at a time, 1 to 1000000. Others are told 503, or, with TLS, \
+         hung up on. Each takes a file descriptor, and one more while a blob is sent.",
+    ),
+    number(
+        "limits.connections_per_address",
+        "NIXERY_LIMITS_CONNECTIONS_PER_ADDRESS",
+        "1024",
+        "Most connections at a time of one client address, 1 to 1000000. Others are \
+         told 429, or, with TLS, hung up on. Trusted proxies, and the UNIX socket, may \
+         have more.",
+    ),
+    number(
+        "limits.streams",
+        "NIXERY_LIMITS_STREAMS",
+        "100",
+        "Most requests at a time on one connection of HTTP/2, 1 to 10000.",
+    ),
+    number(
+        "limits.header_timeout",
+        "NIXERY_LIMITS_HEADER_TIMEOUT",
+        "30",
+        "Seconds within which the first request of a connection has to be there whole, \
+         TLS included, and any later one from its first byte on, 1 to 31536000.",
+    ),
+    number(
+        "limits.idle_timeout",
+        "NIXERY_LIMITS_IDLE_TIMEOUT",
+        "120",
+        "Seconds after the last answer until a connection on which nothing is asked is \
+         closed, 1 to 31536000. A proxy in front should give up its idle connections \
+         earlier.",
+    ),
+    number(
+        "limits.write_timeout",
+        "NIXERY_LIMITS_WRITE_TIMEOUT",
+        "120",
+        "Seconds for which a client may take nothing of an answer, 1 to 31536000. How \
+         long the whole takes plays no part.",
+    ),
+    number(
+        "limits.header_bytes",
+        "NIXERY_LIMITS_HEADER_BYTES",
+        "16384",
+        "Most bytes of a request's headers: names, values, and 32 for each, 1024 to \
+         65536. Of HTTP/1 there may be 100 headers.",
+    ),
+    number(
+        "limits.url_bytes",
+        "NIXERY_LIMITS_URL_BYTES",
+        "8192",
+        "Most bytes of a request's path and query, 1024 to 65000.",
+    ),
+    number(
+        "limits.body_bytes",
+        "NIXERY_LIMITS_BODY_BYTES",
+        "65536",
+        "Most bytes of a body that a POST may announce, 0 to 2<sup>40</sup>. No body \
+         is read; with HTTP/1 the connection is closed after the answer to a request \
+         that has one.",
+    ),
+    number(
+        "limits.requests_per_second",
+        "NIXERY_LIMITS_REQUESTS_PER_SECOND",
+        "0",
+        "Requests of one client address in a second, in the long run, 0 to 1000000; 0 \
+         for any number.",
+    ),
+    number(
+        "limits.requests_burst",
+        "NIXERY_LIMITS_REQUESTS_BURST",
+        "500",
+        "Requests of one client address at once, after a pause, 1 to 1000000. Plays no \
+         part while `requests_per_second` is 0.",
+    ),
+    number(
+        "limits.watchers",
+        "NIXERY_LIMITS_WATCHERS",
+        "1000",
+        "Most clients that [watch builds](http-api.md#builds) at a time, 0 to 1000000.",
+    ),
+    text(
         "source.channel",
         "NIXERY_CHANNEL",
         "",

@@ -92,7 +92,7 @@ pub(super) fn credential(environment: &Environment, name: &str) -> Option<PathBu
 }
 
 /// The path of a file with a secret. What else is given is not shown: it may be that.
-fn secret_file(layers: &Layers, key: &str, path: &str) -> Result<PathBuf, ConfigError> {
+pub(super) fn secret_file(layers: &Layers, key: &str, path: &str) -> Result<PathBuf, ConfigError> {
     if Path::new(path).is_absolute() && !path.contains('\n') {
         return Ok(path.into());
     }

@@ -125,6 +125,23 @@ fn wrong_variables_are_named_with_what_is_right() {
         ("NIXERY_NIX_ALLOWED_URIS", "github.com/NixOS", "https://"),
         ("NIXERY_NIX_RESTRICT_EVAL", "no", "true or false"),
         ("NIXERY_NIX_ALLOW_IMPORT_FROM_DERIVATION", "1", "true or false"),
+        ("NIXERY_SOCKET", "nixery.sock", "absolute"),
+        ("NIXERY_TRUSTED_PROXIES", "10.0.0.0/8, proxy", "10.0.0.0/8"),
+        ("NIXERY_TRUSTED_PROXIES", "10.0.0.0/33", "10.0.0.0/33"),
+        ("NIXERY_TLS_CERTIFICATE", "/cert.pem", "NIXERY_TLS_KEY (tls.key)"),
+        ("NIXERY_TLS_KEY", "/key.pem", "NIXERY_TLS_CERTIFICATE (tls.certificate)"),
+        ("NIXERY_LIMITS_CONNECTIONS", "0", "from 1"),
+        ("NIXERY_LIMITS_CONNECTIONS_PER_ADDRESS", "many", "whole number"),
+        ("NIXERY_LIMITS_STREAMS", "0", "from 1"),
+        ("NIXERY_LIMITS_HEADER_TIMEOUT", "0", "from 1"),
+        ("NIXERY_LIMITS_IDLE_TIMEOUT", "0", "from 1"),
+        ("NIXERY_LIMITS_WRITE_TIMEOUT", "0", "from 1"),
+        ("NIXERY_LIMITS_HEADER_BYTES", "100", "from 1024 to 65536"),
+        ("NIXERY_LIMITS_URL_BYTES", "100", "from 1024"),
+        ("NIXERY_LIMITS_BODY_BYTES", "1k", "whole number"),
+        ("NIXERY_LIMITS_REQUESTS_PER_SECOND", "0.5", "whole number"),
+        ("NIXERY_LIMITS_REQUESTS_BURST", "0", "from 1"),
+        ("NIXERY_LIMITS_WATCHERS", "-1", "whole number"),
     ] {
         let message = error(None, &with(&[(variable, value)]));
         assert!(message.contains(variable) && message.contains(expected), "{variable}: {message}");
@@ -427,4 +444,34 @@ fn every_setting_is_listed_and_every_listed_one_exists() {
     keys.sort();
     listed.sort();
     assert_eq!(keys, listed);
+}
+
+#[test]
+fn a_certificate_comes_with_its_key_by_settings_or_from_systemd() {
+    let tls = |more: &[(&str, &str)]| Config::load(None, &with(more)).unwrap().server.tls;
+    assert_eq!(tls(&[]), None);
+    let files = TlsFiles { certificate: "/c.pem".into(), key: "/k.pem".into() };
+    let set = [("NIXERY_TLS_CERTIFICATE", "/c.pem"), ("NIXERY_TLS_KEY", "/k.pem")];
+    assert_eq!(tls(&set), Some(files.clone()));
+
+    let directory = TempDir::new().unwrap();
+    let passed = ("CREDENTIALS_DIRECTORY", directory.path().to_str().unwrap());
+    fs::write(directory.path().join("tls-key"), "").unwrap();
+    assert_eq!(tls(&[passed]), None, "a key alone may be for another program");
+    let certificate = set[0];
+    let of_systemd = tls(&[passed, certificate]).unwrap();
+    assert_eq!(of_systemd.certificate, Path::new("/c.pem"));
+    assert_eq!(of_systemd.key, directory.path().join("tls-key"));
+    fs::write(directory.path().join("tls-certificate"), "").unwrap();
+    assert!(tls(&[passed]).is_some());
+    assert_eq!(tls(&[passed, set[0], set[1]]), Some(files));
+}
+
+#[test]
+fn proxies_are_addresses_and_networks() {
+    let text = "10.0.0.0/8, 192.0.2.1 2001:db8::/32,::1";
+    let config = Config::load(None, &with(&[("NIXERY_TRUSTED_PROXIES", text)])).unwrap();
+    let proxies: Vec<String> =
+        config.server.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(proxies, ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32", "::1/128"]);
 }

@@ -16,7 +16,7 @@ use futures_util::{Stream, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::asked::{Below, page_of};
 use super::error::ApiError;
@@ -24,6 +24,7 @@ use super::gate::Visitor;
 use super::{Shared, accept};
 use crate::access::Right;
 use crate::assemble::{AssembleError, Ended, Failure, Image, Progress, Step, StoredManifest};
+use crate::counters::{self, Refused};
 
 /// For how long POST waits whether there is an answer at once.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -168,7 +169,11 @@ pub(super) async fn show(
     let build = build.ok_or(ApiError::NoBuild)?;
     if accept::wants_events(&headers) {
         let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
-        let events = Sse::new(events(build, last.unwrap_or(from)));
+        let place = Arc::clone(&shared.watchers).try_acquire_owned().map_err(|_| {
+            counters::request_refused(Refused::Watchers);
+            ApiError::TooManyWatchers
+        })?;
+        let events = Sse::new(events(build, last.unwrap_or(from), place));
         return Ok(([NO_STORE], events.keep_alive(KeepAlive::default())).into_response());
     }
     let (log, end) = build.log(from);
@@ -224,6 +229,7 @@ struct Watcher {
     is_new: bool,
     ready: VecDeque<Event>,
     is_told: bool,
+    _place: OwnedSemaphorePermit,
 }
 
 /// The state of a build whenever it changes (`state`), its log (`log`, a JSON list of
@@ -232,10 +238,19 @@ struct Watcher {
 fn events(
     build: Arc<Progress>,
     from: u64,
+    place: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<Event, Infallible>> + use<> {
     let changes = build.changes();
     let ready = VecDeque::new();
-    let watcher = Watcher { build, changes, next_line: from, is_new: true, ready, is_told: false };
+    let watcher = Watcher {
+        build,
+        changes,
+        next_line: from,
+        is_new: true,
+        ready,
+        is_told: false,
+        _place: place,
+    };
     stream::unfold(watcher, |mut watcher| async move {
         loop {
             if let Some(event) = watcher.ready.pop_front() {

@@ -80,6 +80,16 @@ pub(super) enum ApiError {
     TooManyLogins,
     #[error("this was sent by a page of another site")]
     ForeignPage,
+    #[error("the URL is longer than the {0} bytes that are allowed here (limits.url_bytes)")]
+    UrlTooLong(usize),
+    #[error("the headers have more than the {0} bytes that are allowed here (limits.header_bytes)")]
+    HeadersTooLarge(usize),
+    #[error("the body has more than the {0} bytes that are allowed here: nothing reads one")]
+    BodyTooLarge(u64),
+    #[error("too many requests from your address: the next one is answered in {seconds} s")]
+    TooManyRequests { seconds: u64 },
+    #[error("too many clients watch builds at the moment: ask for the build without its events")]
+    TooManyWatchers,
 }
 
 impl From<Failure> for ApiError {
@@ -109,6 +119,14 @@ impl ApiError {
                 classify_failure(failure.error())
             }
             Self::NoBuild => (StatusCode::NOT_FOUND, "BUILD_UNKNOWN"),
+            Self::UrlTooLong(_) => (StatusCode::URI_TOO_LONG, "UNSUPPORTED"),
+            Self::HeadersTooLarge(_) => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "UNSUPPORTED")
+            }
+            Self::BodyTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "UNSUPPORTED"),
+            Self::TooManyRequests { .. } | Self::TooManyWatchers => {
+                (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS")
+            }
             Self::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
             Self::Denied { .. } | Self::ForeignPage => (StatusCode::FORBIDDEN, "DENIED"),
             Self::TooManyLogins => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
@@ -212,6 +230,9 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS.into());
         }
         self.add_challenge(response.headers_mut());
+        if let Self::TooManyRequests { seconds } = self {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
         if let Self::RangeNotSatisfiable(size) = self
             && let Ok(range) = HeaderValue::try_from(format!("bytes */{size}"))
         {

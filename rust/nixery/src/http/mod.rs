@@ -9,14 +9,17 @@ mod builds;
 mod contents;
 mod crash;
 mod error;
+mod forwarded;
 mod gate;
 mod images;
 mod layout;
+mod limits;
 mod listing;
 mod manifests;
 mod packages;
 mod pages;
 mod range;
+mod rates;
 mod route;
 mod verify;
 mod web;
@@ -35,6 +38,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics::Histogram;
+use tokio::sync::Semaphore;
 use tower_http::services::ServeDir;
 
 use crate::access::Right;
@@ -50,6 +54,9 @@ use error::ApiError;
 pub use gate::Gate;
 use gate::Visitor;
 use route::{Reference, Route};
+
+pub use forwarded::site;
+pub use limits::{Limiter, RequestLimits};
 
 /// What every answer of a registry says of itself; old Docker clients look for
 /// it.
@@ -78,6 +85,8 @@ pub struct Registry {
     pub default_platform: Platform,
     /// Whether everybody may see what is being made.
     pub shows_builds: bool,
+    /// Most clients that watch builds at a time.
+    pub max_watchers: usize,
     /// Has web pages that are served beside the server's own.
     pub web_directory: Option<PathBuf>,
     /// Knows who may do what; `None`: everybody may everything.
@@ -89,6 +98,7 @@ struct Shared {
     buffers: Buffers,
     durations: Durations,
     files: Option<ServeDir>,
+    watchers: Arc<Semaphore>,
 }
 
 impl Registry {
@@ -134,7 +144,8 @@ impl Durations {
 pub fn router(registry: Registry) -> Router {
     let (buffers, durations) = (Buffers::default(), Durations::new());
     let files = registry.web_directory.as_ref().map(ServeDir::new);
-    let shared = Arc::new(Shared { registry, buffers, durations, files });
+    let watchers = Arc::new(Semaphore::new(registry.max_watchers));
+    let shared = Arc::new(Shared { registry, buffers, durations, files, watchers });
     let router = Router::new()
         .route("/", get(web::index))
         .route("/assets/{name}", get(layout::asset))

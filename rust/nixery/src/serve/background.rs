@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::access;
+use super::tls::Tls;
 use crate::assemble::Assembler;
 use crate::config::AccessConfig;
 use crate::counters;
@@ -137,14 +138,19 @@ pub(super) async fn say_that_it_lives(interval: Duration) {
 pub(super) struct Reload {
     pub(super) popularity_url: Option<String>,
     pub(super) assembler: Assembler,
+    pub(super) tls: Option<Arc<Tls>>,
     pub(super) access: Option<(AccessConfig, Arc<Gate>)>,
 }
 
-/// Reads the popularity table and the files with users again at each signal. What can't be
+/// Reads the popularity table, the files with users and the certificate again at each
+/// signal. What can't be
 /// read leaves what there is.
 pub(super) async fn reload_on(mut signal: Signal, reload: Reload, status: String) {
     while signal.recv().await.is_some() {
         systemd::reloading();
+        if let Some(tls) = &reload.tls {
+            tls.look().await;
+        }
         match popularity::load(reload.popularity_url.as_deref()).await {
             Ok(table) => {
                 tracing::info!(

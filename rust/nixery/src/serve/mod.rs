@@ -3,10 +3,13 @@
 mod access;
 mod background;
 mod connections;
+mod listener;
 mod parts;
+mod stream;
+mod tls;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::BuildError;
@@ -14,20 +17,24 @@ use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::InvalidLevel;
-use crate::config::{Config, ServerConfig, StorageConfig};
+use crate::config::{Config, StorageConfig};
 use crate::gc::{self, GcError};
-use crate::http::router;
+use crate::http::{Limiter, RequestLimits, router};
 use crate::nix::NixError;
 use crate::popularity::LoadError;
 use crate::storage::{Filesystem, Gcs, SetupError, Storage, StorageError};
 use crate::systemd;
 use background::{Reload, collect_regularly, count, reload_on, say_that_it_lives, watch};
+use connections::Server;
+use listener::Listener;
 use parts::registry;
+use tls::Tls;
+
+pub use tls::TlsError;
 
 /// Why the server doesn't run.
 #[derive(Debug, Error)]
@@ -45,6 +52,17 @@ pub enum ServeError {
     /// The socket that systemd gave can't be used.
     #[error("can't use the socket that systemd gave (LISTEN_FDS)")]
     Socket(#[source] io::Error),
+    /// The UNIX socket can't be used.
+    #[error("can't listen on {path}; NIXERY_SOCKET (server.socket) names the UNIX socket")]
+    UnixSocket {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no certificate to show.
+    #[error("can't speak TLS")]
+    Tls(#[from] TlsError),
     /// The storage can't be used.
     #[error("the storage can't be used; STORAGE_PATH (storage.path) names its directory")]
     Storage(#[from] StorageError),
@@ -119,13 +137,14 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         tokio::spawn(collect_regularly(storage, limits, interval, disk, shutdown.clone()));
     }
     tokio::spawn(watch(registry.disk.clone(), shutdown.clone()));
-    let listener = listen(&config.server).await?;
-    let address = listener.local_addr().map_err(ServeError::Run)?;
+    let tls = config.server.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
+    let listener = Listener::open(&config.server).await?;
+    let address = listener.address().map_err(ServeError::Run)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Run)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Run)?;
     let hangup = signal(SignalKind::hangup()).map_err(ServeError::Run)?;
     let status = format!("serving {} on {address}", config.source.source.describe());
-    tracing::info!(%address, source = config.source.source.describe(), "serving");
+    tracing::info!(address, source = config.source.source.describe(), "serving");
     systemd::ready(&status);
     if let Some(interval) = systemd::watchdog_interval() {
         tokio::spawn(say_that_it_lives(interval));
@@ -133,13 +152,19 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let reload = Reload {
         popularity_url: config.nix.popularity_url.clone(),
         assembler: registry.assembler.clone(),
+        tls: tls.clone(),
         access: config.access.clone().zip(registry.gate.clone()),
     };
     tokio::spawn(reload_on(hangup, reload, status));
+    if let Some(tls) = tls.clone() {
+        tokio::spawn(tls.watch());
+    }
 
     let assembler = registry.assembler.clone();
+    let limiter = Limiter::new(request_limits(&config));
+    let server = Server::new(router(registry), limiter, tls, &config.limits, shutdown.clone());
     let run = async {
-        connections::serve(listener, router(registry), shutdown.clone()).await;
+        server.serve(listener).await;
         // Builds go on without clients, and Nix must be ended before this process.
         assembler.idle().await;
     };
@@ -187,20 +212,16 @@ async fn told_to_stop(terminate: &mut Signal, interrupt: &mut Signal) {
     }
 }
 
-/// Listens on the socket that systemd gives; otherwise on the address that is configured;
-/// without one, on all, or on all of IPv4 where there is no IPv6.
-async fn listen(config: &ServerConfig) -> Result<TcpListener, ServeError> {
-    if let Some(listener) = systemd::listener().map_err(ServeError::Socket)? {
-        return TcpListener::from_std(listener).map_err(ServeError::Socket);
+fn request_limits(config: &Config) -> RequestLimits {
+    let limits = &config.limits;
+    RequestLimits {
+        url_bytes: limits.url_bytes,
+        header_bytes: limits.header_bytes,
+        body_bytes: limits.body_bytes,
+        per_second: limits.requests_per_second,
+        burst: limits.requests_burst,
+        trusted_proxies: config.server.trusted_proxies.clone(),
     }
-    let any: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
-    let addresses = config.address.as_ref().map_or(&any[..], std::slice::from_ref);
-    let addresses: Vec<SocketAddr> =
-        addresses.iter().map(|&address| SocketAddr::new(address, config.port)).collect();
-    TcpListener::bind(&addresses[..]).await.map_err(|source| ServeError::Listen {
-        address: addresses.last().map(SocketAddr::to_string).unwrap_or_default(),
-        source,
-    })
 }
 
 /// Removes from the storage what the configuration says isn't needed any more.

@@ -119,6 +119,7 @@ pub(super) async fn registry(
         }),
         default_platform: config.image.platform,
         shows_builds: config.web.builds,
+        max_watchers: config.limits.watchers,
         web_directory: config.web.directory.clone(),
         gate,
     })

@@ -89,6 +89,10 @@ rec {
     python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("socket")'
   '';
   vanishing = files "vanishing-1.0" [ ];
+  failing = package "failing-1.0" ''
+    echo this package never builds
+    exit 1
+  '';
   # One for each test that needs one: Nix builds a derivation only once at a time.
   hanging = package "hanging-1.0" ''
     echo waiting for ever
@@ -105,5 +109,13 @@ rec {
   hanging-4 = package "hanging-4.0" ''
     echo waiting for ever
     sleep 86394
+  '';
+  hanging-5 = package "hanging-5.0" ''
+    echo waiting for ever
+    sleep 86395
+  '';
+  hanging-6 = package "hanging-6.0" ''
+    echo waiting for ever
+    sleep 86396
   '';
 }

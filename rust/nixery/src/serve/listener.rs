@@ -1,0 +1,208 @@
+//! What the server listens on: TCP, or a UNIX socket.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{Mode, fchmod};
+use rustix::net::sockopt;
+use tokio::net::{TcpListener, UnixListener, UnixSocket};
+
+use super::ServeError;
+use super::stream::Stream;
+use crate::config::ServerConfig;
+use crate::systemd::{self, Given};
+
+/// Who may open the UNIX socket: the server's user and group.
+const MODE: u32 = 0o660;
+
+/// Connections that wait to be accepted, at most; the kernel may allow fewer.
+const BACKLOG: u32 = 1024;
+
+/// When a peer that says nothing is asked whether it is still there, and when it has failed
+/// to answer: about two minutes.
+const KEEP_ALIVE_AFTER: Duration = Duration::from_mins(1);
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_TIMES: u32 = 4;
+
+/// A socket that connections come in at.
+pub(super) enum Listener {
+    /// Of every client.
+    Tcp(TcpListener),
+    /// Of proxies on this machine.
+    Unix {
+        listener: UnixListener,
+        /// Where it isn't systemd's.
+        _file: Option<SocketFile>,
+    },
+}
+
+impl Listener {
+    /// The socket that systemd gives; otherwise the UNIX socket that is configured; otherwise
+    /// the address; without one, all, or all of IPv4 where there is no IPv6.
+    pub(super) async fn open(config: &ServerConfig) -> Result<Self, ServeError> {
+        match systemd::listener().map_err(ServeError::Socket)? {
+            Some(Given::Tcp(listener)) => {
+                return Ok(Self::Tcp(TcpListener::from_std(listener).map_err(ServeError::Socket)?));
+            }
+            Some(Given::Unix(listener)) => {
+                let listener = UnixListener::from_std(listener).map_err(ServeError::Socket)?;
+                return Ok(Self::Unix { listener, _file: None });
+            }
+            None => {}
+        }
+        if let Some(path) = &config.socket {
+            let failed = |source| ServeError::UnixSocket { path: path.clone(), source };
+            let (listener, file) = listen_at(path).map_err(failed)?;
+            return Ok(Self::Unix { listener, _file: Some(file) });
+        }
+        let any: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
+        let addresses = config.address.as_ref().map_or(&any[..], std::slice::from_ref);
+        let addresses: Vec<SocketAddr> =
+            addresses.iter().map(|&address| SocketAddr::new(address, config.port)).collect();
+        let listener =
+            TcpListener::bind(&addresses[..]).await.map_err(|source| ServeError::Listen {
+                address: addresses.last().map(SocketAddr::to_string).unwrap_or_default(),
+                source,
+            })?;
+        Ok(Self::Tcp(listener))
+    }
+
+    /// Where that is, for people.
+    pub(super) fn address(&self) -> io::Result<String> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map(|address| address.to_string()),
+            Self::Unix { listener, .. } => {
+                let address = listener.local_addr()?;
+                let path = address.as_pathname().map(|path| path.display().to_string());
+                Ok(format!("unix:{}", path.unwrap_or_default()))
+            }
+        }
+    }
+
+    /// The next connection, and the address of its client; at a UNIX socket it has none.
+    pub(super) async fn accept(&self) -> io::Result<(Stream, Option<IpAddr>)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // A response is often a small head and then a body: don't wait to join them.
+                let _ = stream.set_nodelay(true);
+                // Fails for a client that has left; that is noticed later.
+                let _ = keep_alive(&stream);
+                Ok((Stream::Tcp(stream), Some(peer.ip().to_canonical())))
+            }
+            Self::Unix { listener, .. } => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Stream::Unix(stream), None))
+            }
+        }
+    }
+}
+
+/// Has the kernel find out when a peer is gone without a word while it waits for an image.
+fn keep_alive(stream: impl AsFd) -> rustix::io::Result<()> {
+    sockopt::set_tcp_keepidle(&stream, KEEP_ALIVE_AFTER)?;
+    sockopt::set_tcp_keepintvl(&stream, KEEP_ALIVE_EVERY)?;
+    sockopt::set_tcp_keepcnt(&stream, KEEP_ALIVE_TIMES)?;
+    sockopt::set_socket_keepalive(&stream, true)
+}
+
+/// Listens there, in place of a server that is gone.
+fn listen_at(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+    make_room(path)?;
+    let socket = UnixSocket::new_stream()?;
+    // What the file gets, less the umask: so at no time can others open it.
+    fchmod(&socket, Mode::from_raw_mode(MODE))?;
+    socket.bind(path)?;
+    let (file, listener) = (SocketFile::at(path)?, socket.listen(BACKLOG)?);
+    fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
+    Ok((listener, file))
+}
+
+/// Removes a socket on which nobody listens, and nothing else.
+fn make_room(path: &Path) -> io::Result<()> {
+    let there = match fs::symlink_metadata(path) {
+        Ok(there) => there,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !there.file_type().is_socket() {
+        let problem = "there is something else than a socket, which is left alone";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, problem));
+    }
+    match StdUnixStream::connect(path) {
+        Ok(_) => {
+            let problem = "another server listens there";
+            Err(io::Error::new(io::ErrorKind::AddrInUse, problem))
+        }
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) => Err(error),
+    }
+}
+
+/// The file of a UNIX socket, removed at the end, unless it is another one by then.
+pub(super) struct SocketFile {
+    path: PathBuf,
+    id: FileId,
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), id: id(path)? })
+    }
+}
+
+/// What tells a file from all others: device, inode, and when it was made, as the number of
+/// an inode is used again.
+type FileId = (u64, u64, Option<SystemTime>);
+
+fn id(path: &Path) -> io::Result<FileId> {
+    fs::symlink_metadata(path).map(|file| (file.dev(), file.ino(), file.created().ok()))
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if id(&self.path).is_ok_and(|id| id == self.id) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_is_for_the_group_and_goes_with_its_server() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("socket");
+        let (listener, file) = listen_at(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, MODE);
+        let taken = listen_at(&path).err().unwrap();
+        assert!(taken.to_string().contains("another server"), "{taken}");
+        drop(listener);
+        // As after a crash: the file is there, and nobody listens.
+        let (_listener, replaced) = listen_at(&path).unwrap();
+        drop(file);
+        assert!(path.exists(), "it is another's by now");
+        drop(replaced);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn what_is_no_socket_is_left_alone() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, "precious").unwrap();
+        let error = listen_at(&path).err().unwrap();
+        assert!(error.to_string().contains("left alone"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+    }
+}
