@@ -44,7 +44,7 @@ trap 'exit 143' TERM
 need nix git jq curl certificates cc docker dockerd podman skopeo buildah containerd ctr runc python3 venv
 prepare_packages
 pin_packages
-build_server nixery-popcount
+build_programs nixery nixery-popcount
 popcount=$(dirname "$nixery")/nixery-popcount
 [[ -x $popcount ]] || die "there is no nixery-popcount beside $nixery"
 

@@ -143,9 +143,13 @@ need_store() {
   as_root install -d -m 755 -o "$EUID" /nix
 }
 
-# build_server [PACKAGE…]: builds the server, and other members of the workspace, and sets
-# $nixery to the program: to $NIXERY if that is set. Needs cc and jq.
-build_server() {
+# build_server: builds the server and sets $nixery to the program: to $NIXERY if that is
+# set. Needs cc and jq.
+build_server() { build_programs nixery; }
+
+# build_programs PACKAGE…: the same, and builds other members of the workspace too; they
+# are beside the server.
+build_programs() {
   local target
   if [[ -n ${NIXERY-} ]]; then
     nixery=$NIXERY
@@ -153,7 +157,7 @@ build_server() {
   fi
   need_rust
   say "building the server"
-  (cd "$repository" && cargo build --release --locked -p nixery "${@/#/--package=}" >&2) || die "the server could not be built"
+  (cd "$repository" && cargo build --release --locked "${@/#/--package=}" >&2) || die "the server could not be built"
   target=$(cd "$repository" && cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)
   nixery=$target/release/nixery
 }
