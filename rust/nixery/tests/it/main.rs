@@ -20,6 +20,7 @@ mod metrics;
 mod protocol;
 mod reproducible;
 mod sharing;
+mod soak;
 mod sources;
 mod storage;
 mod systemd;
