@@ -23,9 +23,10 @@ const SERVED_BYTES: &str = "nixery_served_bytes_total";
 const REQUEST_SECONDS: &str = "nixery_request_seconds";
 const GC_BYTES: &str = "nixery_gc_removed_bytes_total";
 const GC_RUNS: &str = "nixery_gc_runs_total";
+const TASKS: &str = "nixery_tasks";
 
 /// Names of all metrics.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 13] = [
     CACHE_REQUESTS,
     NIX_RUNS,
     NIX_SECONDS,
@@ -38,6 +39,7 @@ pub const NAMES: [&str; 12] = [
     REQUEST_SECONDS,
     GC_BYTES,
     GC_RUNS,
+    TASKS,
 ];
 
 /// Bounds of the buckets of durations, in seconds: from a cached manifest to a
@@ -59,6 +61,7 @@ pub fn describe() {
     describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "Time until an answer began, by route.");
     describe_counter!(GC_BYTES, Unit::Bytes, "Bytes that garbage collection removed.");
     describe_counter!(GC_RUNS, "Garbage collections, by result.");
+    describe_gauge!(TASKS, "Tasks of the server that have not ended.");
     // Zero counts too: an alert sees the first step only of what was there before.
     for name in [SERVED_BYTES, GC_BYTES] {
         counter!(name).absolute(0);
@@ -158,6 +161,11 @@ pub fn request_seconds(route: &'static str) -> Histogram {
 pub fn collected(succeeded: bool, bytes: u64) {
     counter!(GC_RUNS, "result" => result(succeeded)).increment(1);
     counter!(GC_BYTES).increment(bytes);
+}
+
+/// Says how many tasks there are.
+pub fn tasks(number: usize) {
+    gauge!(TASKS).set(u32::try_from(number).unwrap_or(u32::MAX));
 }
 
 fn result(succeeded: bool) -> &'static str {

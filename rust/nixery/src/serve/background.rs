@@ -1,26 +1,34 @@
 //! What goes on beside requests.
 
+use std::error::Error;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tokio::signal::unix::Signal;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::assemble::Assembler;
 use crate::counters;
 use crate::error_chain::ErrorChain;
 use crate::gc;
+use crate::nix::Roots;
 use crate::popularity;
-use crate::storage::{Gcs, Storage};
+use crate::storage::{Filesystem, Gcs, Storage};
 use crate::systemd;
 
 /// When the first garbage collection is, at the latest: servers that are restarted often
 /// collect too.
 const FIRST_COLLECTION: Duration = Duration::from_mins(10);
 
-/// How often unfinished blobs are looked for.
+/// How often unfinished blobs, and roots of servers that are no more, are looked for.
 const UNFINISHED: Duration = Duration::from_hours(6);
+
+/// When they are first looked for in directories, where what is younger than a minute is
+/// left alone: a server that was killed is started again before that.
+const LEFT_BY_THE_LAST: Duration = Duration::from_mins(2);
 
 /// How often what was counted is summed up.
 const UPKEEP: Duration = Duration::from_secs(2);
@@ -61,6 +69,30 @@ pub(super) async fn remove_unfinished_blobs(storage: Arc<Gcs>) {
             tracing::warn!(error, "unfinished blobs stay in the bucket for a while");
         }
         tokio::time::sleep(UNFINISHED).await;
+    }
+}
+
+/// Does the same in a directory, with what killed servers have left there.
+pub(super) async fn remove_unfinished_files(storage: Arc<Filesystem>) {
+    regularly(move || storage.remove_abandoned()).await;
+}
+
+/// Removes Nix's garbage collector roots of killed servers, now and then.
+pub(super) async fn remove_old_roots(base: PathBuf) {
+    regularly(move || Roots::remove_abandoned(&base)).await;
+}
+
+async fn regularly<E: Error + Send + 'static>(
+    remove: impl Fn() -> Result<(), E> + Clone + Send + 'static,
+) {
+    let mut wait = LEFT_BY_THE_LAST;
+    loop {
+        tokio::time::sleep(wait).await;
+        wait = UNFINISHED;
+        if let Ok(Err(error)) = spawn_blocking(remove.clone()).await {
+            let error = ErrorChain(&error).to_string();
+            tracing::warn!(error, "what killed servers left stays for a while");
+        }
     }
 }
 

@@ -4,15 +4,17 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::ServeError;
-use super::background::remove_unfinished_blobs;
+use super::background::{remove_old_roots, remove_unfinished_blobs, remove_unfinished_files};
 use crate::archive::Level;
 use crate::assemble::{Assembler, Limits, Packer, Parts};
 use crate::cache::{Directory, Records};
 use crate::catalogue::Catalogue;
 use crate::config::{Config, StorageConfig};
+use crate::counters;
 use crate::http::Registry;
 use crate::nix::{Builder, Roots};
 use crate::pin::Pins;
@@ -22,9 +24,10 @@ use crate::storage::{Filesystem, Gcs, Storage};
 async fn open_storage(config: &Config) -> Result<Arc<dyn Storage>, ServeError> {
     match &config.storage {
         StorageConfig::Filesystem { path } => {
-            let storage = Filesystem::open(path)?;
+            let storage = Arc::new(Filesystem::open(path)?);
             storage.check().await?;
-            Ok(Arc::new(storage))
+            tokio::spawn(remove_unfinished_files(Arc::clone(&storage)));
+            Ok(storage)
         }
         StorageConfig::Gcs(options) => {
             let storage = Gcs::open(options).await?;
@@ -50,6 +53,7 @@ pub(super) async fn registry(
         path: config.nix.roots.display().to_string(),
         source,
     })?;
+    tokio::spawn(remove_old_roots(config.nix.roots.clone()));
     let directory = Directory::open(&config.cache.path, config.cache.max_bytes);
     let directory = directory.map_err(|source| ServeError::Cache {
         path: config.cache.path.display().to_string(),
@@ -78,6 +82,7 @@ pub(super) async fn registry(
         max_layers: config.image.max_layers,
         keep_logs: config.web.builds,
     };
+    let runtime = Handle::current();
     let parts = Parts { records, directory, pins, builder, packer, popularity };
     Ok(Registry {
         assembler: Assembler::new(parts, limits),
@@ -86,6 +91,7 @@ pub(super) async fn registry(
         source: source.source.clone(),
         tag_rules: source.tags.clone(),
         metrics: Box::new(move || {
+            counters::tasks(runtime.metrics().num_alive_tasks());
             metrics.run_upkeep();
             metrics.render()
         }),
