@@ -91,10 +91,6 @@ impl<'a> Clients<'a> {
         self.seen().fresh.clear();
     }
 
-    pub(super) fn has_problem(&self) -> bool {
-        !self.seen().problems.is_empty()
-    }
-
     pub(super) fn complain(&self, problem: String) {
         self.seen().problems.push(problem);
     }
@@ -106,10 +102,9 @@ impl<'a> Clients<'a> {
     }
 
     /// Uses a server until [`Self::end`].
-    pub(super) fn run(&self, address: &str, seed: u64, mut pause: impl FnMut()) {
+    pub(super) fn run(&self, address: &str, seed: u64) {
         let mut random = Random::new(seed);
         while !self.is_ending() {
-            pause();
             let client = Client { clients: self, address, random: &mut random };
             match client.anything() {
                 Ok(()) => {}

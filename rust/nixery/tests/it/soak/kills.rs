@@ -97,7 +97,7 @@ fn use_and_kill(
     thread::scope(|scope| {
         for seed in seeds {
             let address = server.address.clone();
-            scope.spawn(move || clients.run(&address, seed, || ()));
+            scope.spawn(move || clients.run(&address, seed));
         }
         scope.spawn(|| collector.run(setup, state.path(), clients));
         scope.spawn(|| {

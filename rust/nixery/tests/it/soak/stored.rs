@@ -1,8 +1,8 @@
 //! What must be true of a storage at every moment, however its servers ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use nixery::oci::Digest;
@@ -134,8 +134,41 @@ pub(super) fn bytes(directory: &Path) -> u64 {
     entries.filter_map(|entry| entry.metadata().ok()).filter(|m| m.is_file()).map(|m| m.len()).sum()
 }
 
-/// Whether a file was written or marked within this time.
-pub(super) fn is_younger(path: &Path, than: Duration) -> bool {
-    let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
-    modified.is_ok_and(|time| time + than > SystemTime::now())
+/// Bytes of the blobs that garbage collection has to leave: those that were written or
+/// marked within this time, and those of images and layers that were.
+pub(super) fn young(storage: &Path, within: Duration) -> u64 {
+    let is_young = |path: &Path| {
+        let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
+        modified.is_ok_and(|time| time + within > SystemTime::now())
+    };
+    let files = |directory: &str| {
+        let entries = fs::read_dir(storage.join(directory)).unwrap();
+        entries.map(|entry| entry.unwrap().path()).filter(|path| is_young(path))
+    };
+    let json = |path: &Path| -> Value {
+        fs::read(path)
+            .ok()
+            .and_then(|content| serde_json::from_slice(&content).ok())
+            .unwrap_or_default()
+    };
+    let mut needed: BTreeSet<PathBuf> = files("layers").collect();
+    let blob = |descriptor: &Value| {
+        descriptor["digest"].as_str().map(|digest| storage.join("layers").join(&digest[7..]))
+    };
+    for directory in ["builds", "paths"] {
+        needed.extend(files(directory).filter_map(|path| blob(&json(&path)["record"]["blob"])));
+    }
+    for path in files("manifests") {
+        for manifest in json(&path)["record"]["manifests"].as_array().into_iter().flatten() {
+            needed.extend(blob(manifest));
+        }
+    }
+    // Manifests name the rest.
+    let mut all = needed.clone();
+    for path in needed.iter().filter(|path| fs::metadata(path).is_ok_and(|m| m.len() < 1 << 20)) {
+        let manifest = json(path);
+        let layers = manifest["layers"].as_array().into_iter().flatten();
+        all.extend(layers.chain([&manifest["config"]]).filter_map(blob));
+    }
+    all.iter().filter_map(|path| fs::metadata(path).ok()).map(|metadata| metadata.len()).sum()
 }
