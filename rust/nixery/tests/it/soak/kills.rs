@@ -126,10 +126,7 @@ fn use_and_kill(
 fn wait_for_the_end_of(mark: &str) {
     wait_until("the end of what the server started", || {
         let left = processes::marked(mark);
-        left.is_empty() || {
-            println!("still there: {left:?}");
-            false
-        }
+        left.is_empty()
     });
 }
 
