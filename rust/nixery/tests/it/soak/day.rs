@@ -24,7 +24,7 @@ const HOUR: Duration = Duration::from_hours(1);
 const IN_USE: Duration = Duration::from_mins(65);
 
 /// More threads than all that clients and collections here can want at a time.
-const THREADS: u64 = 100;
+const THREADS: u64 = 150;
 
 /// The bound of `cache.path`.
 const CACHE: u64 = 1 << 20;
