@@ -137,7 +137,8 @@ impl<'a> Clients<'a> {
         for which in &fresh {
             let expected = client.clients.seen().manifests[which].clone();
             let path = format!("/v2/{}/manifests/{}", which.image, digest_of(&expected));
-            let found = client.ok(client.get(&path)).unwrap_or_else(|trouble| fail(which, trouble));
+            let found =
+                Client::ok(client.get(&path)).unwrap_or_else(|trouble| fail(which, trouble));
             assert_eq!(found.body, expected, "{which:?}");
             client.all_parts(&which.image, &found.json(), true).unwrap_or_else(|t| fail(which, t));
         }
@@ -159,7 +160,7 @@ impl<'a> Clients<'a> {
         let mut random = Random::new(0);
         let client = Client { clients: self, address, random: &mut random };
         for digest in digests {
-            let blob = client.ok(client.get(&format!("/v2/any/blobs/{digest}")));
+            let blob = Client::ok(client.get(&format!("/v2/any/blobs/{digest}")));
             let blob = blob.unwrap_or_else(|trouble| fail(digest, trouble));
             assert_eq!(digest_of(&blob.body), *digest);
         }
@@ -207,7 +208,7 @@ impl Client<'_> {
         Ok(try_request(address, "GET", &format!("/{path}"), headers)?)
     }
 
-    fn ok(&self, response: Done<Response>) -> Done<Response> {
+    fn ok(response: Done<Response>) -> Done<Response> {
         let response = response?;
         let body = String::from_utf8_lossy(&response.body[..response.body.len().min(1000)]);
         match response.status {
@@ -217,7 +218,7 @@ impl Client<'_> {
         }
     }
 
-    fn is(&self, condition: bool, what: impl FnOnce() -> String) -> Done {
+    fn is(condition: bool, what: impl FnOnce() -> String) -> Done {
         if condition { Ok(()) } else { Err(Trouble::Wrong(what())) }
     }
 
@@ -231,15 +232,15 @@ impl Client<'_> {
             let head = try_request(self.address, "HEAD", &path, &[("Accept", format)])?;
             if head.status != 200 {
                 // What is wrong is in the answer to a GET only.
-                let got = self.ok(self.get(&path));
+                let got = Self::ok(self.get(&path));
                 return got.map(drop);
             }
             path = format!("/v2/{image}/manifests/{}", head.header("docker-content-digest"));
         }
         let named = format!("{path} ({tag})");
-        let manifest = self.ok(self.get_with(&path, &[("Accept", format)]));
+        let manifest = Self::ok(self.get_with(&path, &[("Accept", format)]));
         let manifest = manifest.map_err(|trouble| about(&named, trouble))?;
-        self.is(digest_of(&manifest.body) == manifest.header("docker-content-digest"), || {
+        Self::is(digest_of(&manifest.body) == manifest.header("docker-content-digest"), || {
             format!("{named}: the digest of another manifest")
         })?;
         let document = manifest.json();
@@ -247,27 +248,27 @@ impl Client<'_> {
         let config: Value = serde_json::from_slice(&config).unwrap();
         let label = &config["config"]["Labels"]["org.opencontainers.image.revision"];
         let commit = label.as_str().unwrap().to_owned();
-        self.acknowledge(Which { image: image.clone(), commit, format }, manifest.body)?;
+        self.acknowledge(&Which { image: image.clone(), commit, format }, &manifest.body)?;
         let all = self.random.below(2) == 0;
         self.all_parts(&image, &document, all)
     }
 
-    fn acknowledge(&self, which: Which, manifest: Vec<u8>) -> Done {
+    fn acknowledge(&self, which: &Which, manifest: &[u8]) -> Done {
         let mut seen = self.clients.seen();
         seen.pulls += 1;
-        let known = seen.manifests.entry(which.clone()).or_insert_with(|| manifest.clone());
-        let is_same = *known == manifest;
+        let known = seen.manifests.entry(which.clone()).or_insert_with(|| manifest.to_vec());
+        let is_same = known == manifest;
         seen.fresh.insert(which.clone());
         drop(seen);
-        self.is(is_same, || format!("{which:?} has another manifest than before"))
+        Self::is(is_same, || format!("{which:?} has another manifest than before"))
     }
 
     /// The same image once more: known, or made again.
     fn again(&mut self, which: &Which) -> Done {
         let path = format!("/v2/{}/manifests/{}", which.image, which.commit);
-        let manifest = self.ok(self.get_with(&path, &[("Accept", which.format)]))?;
+        let manifest = Self::ok(self.get_with(&path, &[("Accept", which.format)]))?;
         let document = manifest.json();
-        self.acknowledge(which.clone(), manifest.body)?;
+        self.acknowledge(which, &manifest.body)?;
         self.all_parts(&which.image, &document, true)
     }
 
@@ -284,8 +285,8 @@ impl Client<'_> {
     fn part(&self, image: &str, descriptor: &Value) -> Done<Vec<u8>> {
         let digest = descriptor["digest"].as_str().unwrap();
         let path = format!("/v2/{image}/blobs/{digest}");
-        let blob = self.ok(self.get(&path)).map_err(|trouble| about(&path, trouble))?;
-        self.is(digest_of(&blob.body) == digest, || format!("{path}: other bytes"))?;
+        let blob = Self::ok(self.get(&path)).map_err(|trouble| about(&path, trouble))?;
+        Self::is(digest_of(&blob.body) == digest, || format!("{path}: other bytes"))?;
         self.clients.seen().blobs += 1;
         Ok(blob.body)
     }
@@ -299,8 +300,8 @@ impl Client<'_> {
         let which = self.random.of(&fresh);
         let expected = self.clients.seen().manifests[which].clone();
         let path = format!("/v2/{}/manifests/{}", which.image, digest_of(&expected));
-        let found = self.ok(self.get(&path)).map_err(|trouble| about(&path, trouble))?;
-        self.is(found.body == expected, || format!("{path}: another manifest"))?;
+        let found = Self::ok(self.get(&path)).map_err(|trouble| about(&path, trouble))?;
+        Self::is(found.body == expected, || format!("{path}: another manifest"))?;
         let document = found.json();
         let layer = self.random.of(document["layers"].as_array().unwrap());
         let size = layer["size"].as_u64().unwrap();
@@ -308,11 +309,11 @@ impl Client<'_> {
         let to = (from + length).min(size) - 1;
         let path = format!("/v2/{}/blobs/{}", which.image, layer["digest"].as_str().unwrap());
         let range = format!("bytes={from}-{to}");
-        let part = self.ok(self.get_with(&path, &[("Range", &range)]));
+        let part = Self::ok(self.get_with(&path, &[("Range", &range)]));
         let part = part.map_err(|trouble| about(&path, trouble))?;
         let wanted = format!("bytes {from}-{to}/{size}");
-        self.is(part.header("content-range") == wanted, || format!("{path}: not {wanted}"))?;
-        self.is(part.body.len() as u64 == to - from + 1, || format!("{path}: not {wanted}"))?;
+        Self::is(part.header("content-range") == wanted, || format!("{path}: not {wanted}"))?;
+        Self::is(part.body.len() as u64 == to - from + 1, || format!("{path}: not {wanted}"))?;
         self.clients.seen().blobs += 1;
         Ok(())
     }
@@ -322,7 +323,7 @@ impl Client<'_> {
         let (image, tag) =
             (self.clients.moving.image(self.random), self.clients.moving.tag(self.random));
         let path = format!("/api/v1/builds/{image}/{tag}");
-        let ordered = self.ok(try_request(self.address, "POST", &path, &[]).map_err(Into::into));
+        let ordered = Self::ok(try_request(self.address, "POST", &path, &[]).map_err(Into::into));
         ordered.map_err(|trouble| about(&path, trouble))?;
         self.clients.seen().other += 1;
         Ok(())
@@ -341,7 +342,7 @@ impl Client<'_> {
 
     /// Watches a build for a moment.
     fn watch(&mut self) -> Done {
-        let builds = self.ok(self.get("/api/v1/builds"))?.json();
+        let builds = Self::ok(self.get("/api/v1/builds"))?.json();
         let Some(build) = builds["builds"].as_array().and_then(|all| all.first()) else {
             return Ok(());
         };
@@ -370,7 +371,7 @@ impl Client<'_> {
         self.clients.seen().other += 1;
         match response.status {
             404 => Ok(()),
-            _ => self.ok(Ok(response)).and_then(|found| {
+            _ => Self::ok(Ok(response)).and_then(|found| {
                 Err(Trouble::Wrong(format!("{path} is there: {}", found.status)))
             }),
         }
@@ -378,7 +379,7 @@ impl Client<'_> {
 
     fn look(&mut self) -> Done {
         let path = *self.random.of(&["/", "/v2/", "/healthz", "/readyz", "/metrics", "/builds"]);
-        let looked = self.ok(self.get(path)).map_err(|trouble| about(path, trouble));
+        let looked = Self::ok(self.get(path)).map_err(|trouble| about(path, trouble));
         self.clients.seen().other += 1;
         looked.map(drop)
     }

@@ -23,7 +23,7 @@ fn at_length() -> bool {
     env::var_os("NIXERY_TEST_SOAK").is_some()
 }
 
-/// Numbers that look random: SplitMix64 (Steele, Lea and Flood, 2014). A seed that is
+/// Numbers that look random: `SplitMix64` (Steele, Lea and Flood, 2014). A seed that is
 /// printed makes a choice again, if not the moments.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);

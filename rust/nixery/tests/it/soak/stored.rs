@@ -131,7 +131,11 @@ fn age_in_name(path: &Path, by: Duration) {
 /// Bytes of files below a directory.
 pub(super) fn bytes(directory: &Path) -> u64 {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.metadata().ok()).filter(|m| m.is_file()).map(|m| m.len()).sum()
+    entries
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(fs::Metadata::is_file)
+        .map(|m| m.len())
+        .sum()
 }
 
 /// Bytes of the blobs that garbage collection has to leave: those that were written or
