@@ -102,6 +102,7 @@ fn a_day_of_use_takes_no_more_than_it_may() {
     let bound: u64 = if at_length() { 60_000_000 } else { 2_000_000 };
     let (moving, scratch) = (Moving::new(), TempDir::new().unwrap());
     let (state, mut clock) = (Arc::new(TempDir::new().unwrap()), Clock::new(scratch.path()));
+    let mark = format!("{}-day", std::process::id());
     let setup = Setup::new(moving.source())
         .variable("NIXERY_GC_INTERVAL", "1")
         .variable("NIXERY_GC_KEEP", "1")
@@ -110,7 +111,7 @@ fn a_day_of_use_takes_no_more_than_it_may() {
         .variable("NIXERY_SOURCE_REFRESH", "300")
         .variable("XDG_CACHE_HOME", scratch.path().join("xdg").to_str().unwrap())
         .variable("TMPDIR", scratch.path().to_str().unwrap())
-        .variable(processes::MARK, "day");
+        .variable(processes::MARK, &mark);
     let mut server = clock.setup(setup).start_in(&state);
     let (storage, cache) = (state.path().join("storage"), state.path().join("cache"));
     let clients = Clients::new(&moving);
@@ -177,7 +178,7 @@ fn a_day_of_use_takes_no_more_than_it_may() {
         server.log().into_iter().filter(|entry| entry["level"] == "ERROR").collect();
     assert!(wrong.is_empty(), "{wrong:?}");
     assert!(server.terminate().success());
-    assert_eq!(processes::marked("day"), [""; 0]);
+    assert_eq!(processes::marked(&mark), [""; 0]);
     assert_eq!(fs::read_dir(state.path().join("roots")).unwrap().count(), 0, "roots");
     let seen = clients.seen();
     println!(

@@ -192,10 +192,11 @@ fn a_server_that_is_killed_at_any_moment_loses_nothing_and_serves_nothing_wrong(
         age(state.path(), if random.below(2) == 0 { LONG } else { Duration::from_mins(2) });
         clients.forget_fresh();
     }
-    let server = setup.clone().variable(processes::MARK, "last").start_in(&state);
+    let mark = format!("{}-last", std::process::id());
+    let server = setup.clone().variable(processes::MARK, &mark).start_in(&state);
     assert_eq!(count_unfinished(&storage), 0, "unfinished files");
     images += clients.check_acknowledged(&server.address, &mut random, clients.images().min(100));
-    end(server, "last");
+    end(server, &mark);
     Stored::in_directory(&storage).check();
     let pulled = clients.seen();
     println!(
