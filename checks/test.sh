@@ -25,6 +25,8 @@
 #                  with mdbook on PATH, that it can be built and its links lead somewhere
 #   tutorial       the commands that the book shows, of the tutorial and of all pages;
 #                  needs root
+#   soak           the server used at length: killed 100 times, and for a simulated day;
+#                  only when named, or with --all
 #   nix-versions   the builder with newer versions of Nix, which are downloaded;
 #                  only when named, or with --all
 #   evaluate       the flake and the module, with nixpkgs, which is downloaded; only
@@ -41,7 +43,7 @@ set -uo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 all=(fmt clippy scripts nix builder packages gcs-emulator rust api book clients systemd disk own-image tutorial browser)
-more=(nix-versions evaluate)
+more=(soak nix-versions evaluate)
 suites=()
 for argument; do
   case $argument in
@@ -67,6 +69,7 @@ suite_clippy() { cargo clippy --workspace --all-targets --locked -- -D warnings;
 suite_rust() { cargo test --workspace --locked --no-fail-fast; }
 suite_builder() { checks/prepare-image.sh; }
 suite_packages() { checks/debian-packages/check.sh "$packages"; }
+suite_soak() { checks/soak.sh; }
 suite_nix-versions() { checks/nix-versions.sh; }
 suite_gcs-emulator() { judge "the emulator behaves like the service" checks/gcs-emulator/test.py; }
 suite_api() { checks/api.sh; }
@@ -173,16 +176,16 @@ run_suite() { # NAME
 
 began=$SECONDS
 programs=(git jq curl certificates)
-if wants clippy || wants rust || wants api || wants clients || wants systemd || wants disk || wants own-image || wants tutorial || wants browser; then programs+=(cc); fi
-if wants rust || wants api || wants nix || wants builder || wants packages || wants nix-versions; then programs+=(nix nix-store nix-instantiate); fi
+if wants clippy || wants rust || wants soak || wants api || wants clients || wants systemd || wants disk || wants own-image || wants tutorial || wants browser; then programs+=(cc); fi
+if wants rust || wants soak || wants api || wants nix || wants builder || wants packages || wants nix-versions; then programs+=(nix nix-store nix-instantiate); fi
 if wants scripts; then programs+=(shellcheck); fi
 if wants builder || wants nix-versions; then programs+=(python3 pgrep); fi
 if wants book; then programs+=(python3); fi
-if wants gcs-emulator || wants rust; then programs+=(python3 venv openssl); fi
+if wants gcs-emulator || wants rust || wants soak; then programs+=(python3 venv openssl); fi
 if wants api; then programs+=(python3 venv); fi
 need "${programs[@]}"
-if wants fmt || wants clippy || wants rust; then need_rust rustfmt clippy; fi
-if wants rust || wants packages; then
+if wants fmt || wants clippy || wants rust || wants soak; then need_rust rustfmt clippy; fi
+if wants rust || wants soak || wants packages; then
   prepare_packages
   export NIXERY_TEST_PACKAGES=$packages
 fi

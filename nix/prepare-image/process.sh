@@ -24,8 +24,8 @@ end_with_signal() {
     kill -0 "${pids[@]}" 2>/dev/null || break
     sleep 0.1
   done
+  # Not waited for: bash 5.2 may wait here for ever, if it was in another wait before.
   kill -KILL "${pids[@]}" 2>/dev/null || :
-  wait "${pids[@]}" 2>/dev/null || :
   exit $((128 + number))
 }
 
@@ -41,6 +41,8 @@ watch_parent() {
     while status=$(<"/proc/$main/status"); do
       if [[ $status =~ PPid:[[:space:]]*([0-9]+) && ${BASH_REMATCH[1]} != "$parent" ]]; then
         kill -TERM "$main"
+        IFS= read -r -t 10 -u "$never" _ || :
+        kill -KILL "$main"
         exit
       fi
       IFS= read -r -t 1 -u "$never" _ || :
@@ -72,20 +74,34 @@ keep_tail() {
 # standard error goes to ours as it appears, and the tail of it to $work/log.
 # Returns the program's own status.
 run() {
-  local output=$1 status=0 tail_end tee_pid
+  local output=$1 status=0 tail_end tee_pid log log_in log_out tail tail_in tail_out
   shift
+  # Opened here, both ends of each: who opened one end of a pipe, when we were killed
+  # before somebody opened the other, would wait for that for ever.
   rm -f "$work/log.pipe" "$work/tail.pipe"
   mkfifo "$work/log.pipe" "$work/tail.pipe"
+  exec {log}<>"$work/log.pipe" {log_in}<"$work/log.pipe" {log_out}>"$work/log.pipe"
+  exec {tail}<>"$work/tail.pipe" {tail_in}<"$work/tail.pipe" {tail_out}>"$work/tail.pipe"
+  exec {log}<&- {tail}<&-
 
   # Nothing is printed on this pipe: when it ends, the log is complete.
-  exec {tail_end}< <(keep_tail <"$work/tail.pipe" >"$work/log")
+  exec {tail_end}< <(
+    exec {log_in}<&- {log_out}>&- {tail_out}>&-
+    keep_tail <&"$tail_in" >"$work/log"
+  )
   # The program must not suffer when nobody reads our standard error any more.
-  (trap '' PIPE && exec tee "$work/tail.pipe" <"$work/log.pipe" >&2 2>/dev/null) &
+  (
+    exec {log_out}>&- {tail_in}<&-
+    trap '' PIPE
+    exec tee "/dev/fd/$tail_out" <&"$log_in" >&2 2>/dev/null
+  ) &
   tee_pid=$!
 
   # In the background, for bash runs a trap only when no foreground program runs.
-  "$@" </dev/null >"$output" 2>"$work/log.pipe" &
+  "$@" </dev/null >"$output" 2>&"$log_out" \
+    {log_in}<&- {log_out}>&- {tail_in}<&- {tail_out}>&- {tail_end}<&- &
   child=$!
+  exec {log_in}<&- {log_out}>&- {tail_in}<&- {tail_out}>&-
   wait "$child" || status=$?
   child=
 

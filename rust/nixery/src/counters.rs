@@ -29,9 +29,10 @@ const CONNECTIONS: &str = "nixery_connections";
 const CONNECTIONS_REFUSED: &str = "nixery_connections_refused_total";
 const CONNECTIONS_TIMED_OUT: &str = "nixery_connections_timed_out_total";
 const REQUESTS_REFUSED: &str = "nixery_requests_refused_total";
+const TASKS: &str = "nixery_tasks";
 
 /// Names of all metrics.
-pub const NAMES: [&str; 18] = [
+pub const NAMES: [&str; 19] = [
     CACHE_REQUESTS,
     NIX_RUNS,
     NIX_SECONDS,
@@ -50,6 +51,7 @@ pub const NAMES: [&str; 18] = [
     CONNECTIONS_REFUSED,
     CONNECTIONS_TIMED_OUT,
     REQUESTS_REFUSED,
+    TASKS,
 ];
 
 /// Bounds of the buckets of durations, in seconds: from a cached manifest to a
@@ -77,6 +79,7 @@ pub fn describe() {
     describe_counter!(CONNECTIONS_REFUSED, "Connections over a limit, by limit.");
     describe_counter!(CONNECTIONS_TIMED_OUT, "Connections that were too slow, by what at.");
     describe_counter!(REQUESTS_REFUSED, "Requests over a limit, by limit.");
+    describe_gauge!(TASKS, "Tasks of the server that have not ended.");
     // Zero counts too: an alert sees the first step only of what was there before.
     for name in [SERVED_BYTES, GC_BYTES] {
         counter!(name).absolute(0);
@@ -312,6 +315,11 @@ pub fn timed_out(wait: Slow) {
 /// Counts a request that is not let in.
 pub fn request_refused(limit: Refused) {
     counter!(REQUESTS_REFUSED, "limit" => limit.name()).increment(1);
+}
+
+/// Says how many tasks there are.
+pub fn tasks(number: usize) {
+    gauge!(TASKS).set(u32::try_from(number).unwrap_or(u32::MAX));
 }
 
 fn result(succeeded: bool) -> &'static str {

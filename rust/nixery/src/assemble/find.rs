@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::error::AssembleError;
-use super::known::KnownImage;
+use super::known::{KnownImage, State};
 use super::{Image, ImageRequest, Inner, PopularityTable, StoredManifest};
 use crate::cache::{ManifestInputs, ManifestRecord, manifest_key};
 use crate::counters::{CacheLayer, looked_up};
@@ -46,7 +46,7 @@ impl Inner {
     /// Whether all blobs of an image are still there; looked up only once, and
     /// again when any blob was found missing since.
     async fn is_whole(&self, known: &KnownImage) -> Result<bool, AssembleError> {
-        if !self.mark(self.known.marks_of_image(known)).await? {
+        if !self.mark(known.state()).await? {
             return Ok(false);
         }
         let now = self.known.doubts();
@@ -62,8 +62,15 @@ impl Inner {
 
     /// Marks what is known as used; `false` if some of it is gone. While the storage doesn't
     /// answer, what is in memory goes on being handed out: marks last for an hour.
-    async fn mark(&self, marks: &[Object]) -> Result<bool, StorageError> {
-        for object in marks {
+    async fn mark(&self, state: &State) -> Result<bool, StorageError> {
+        if self.known.is_marked(state) {
+            return Ok(true);
+        }
+        let _turn = state.turn.lock().await;
+        if self.known.is_marked(state) {
+            return Ok(true);
+        }
+        for object in &state.marks {
             match timeout(MARKING, self.storage.touch(object)).await {
                 Ok(Ok(true)) | Err(_) => {}
                 Ok(Err(error)) if error.is_temporary() => {}
@@ -71,6 +78,7 @@ impl Inner {
                 Ok(Err(error)) => return Err(error),
             }
         }
+        self.known.set_marked(state);
         Ok(true)
     }
 
@@ -168,7 +176,7 @@ impl Inner {
         digest: &Digest,
     ) -> Result<Option<Arc<StoredManifest>>, AssembleError> {
         if let Some(known) = self.known.manifest(digest) {
-            if self.mark(self.known.marks_of_manifest(&known)).await? {
+            if self.mark(known.state()).await? {
                 return Ok(Some(known.manifest));
             }
             self.known.forget_manifest(digest);

@@ -45,17 +45,31 @@ pub(super) struct KnownManifest {
     state: Arc<State>,
 }
 
+/// What is known of the use of an image or a manifest.
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     /// What is marked as used when it is handed out.
-    marks: Vec<Object>,
+    pub(super) marks: Vec<Object>,
+    /// One marks for all who come at the same time; they wait until it is known to be
+    /// there still.
+    pub(super) turn: tokio::sync::Mutex<()>,
     /// The number of doubts when all blobs were last seen to be there.
     checked: AtomicU64,
     /// Seconds of this process when that was marked.
     marked: AtomicU64,
 }
 
+impl KnownManifest {
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+}
+
 impl KnownImage {
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
     pub(super) fn is_checked(&self, doubts: u64) -> bool {
         self.state.checked.load(Ordering::Acquire) == doubts
     }
@@ -136,31 +150,16 @@ impl Known {
 
     fn state(&self, marks: Vec<Object>) -> Arc<State> {
         let (checked, marked) = (self.doubts().into(), self.seconds().into());
-        Arc::new(State { marks, checked, marked })
+        Arc::new(State { marks, turn: tokio::sync::Mutex::default(), checked, marked })
     }
 
-    /// What has to be marked as used now that an image is handed out: nothing, if that
-    /// was done a short while ago.
-    pub(super) fn marks_of_image<'a>(&self, known: &'a KnownImage) -> &'a [Object] {
-        self.marks(&known.state)
+    /// Whether what this is of was marked as used a short while ago.
+    pub(super) fn is_marked(&self, state: &State) -> bool {
+        self.seconds() < state.marked.load(Ordering::Acquire) + MARK_INTERVAL.as_secs()
     }
 
-    /// The same for a manifest.
-    pub(super) fn marks_of_manifest<'a>(&self, known: &'a KnownManifest) -> &'a [Object] {
-        self.marks(&known.state)
-    }
-
-    fn marks<'a>(&self, state: &'a State) -> &'a [Object] {
-        let (now, marked) = (self.seconds(), state.marked.load(Ordering::Relaxed));
-        if now < marked + MARK_INTERVAL.as_secs() {
-            return &[];
-        }
-        let order = Ordering::Relaxed;
-        // One does it for all who come at the same time.
-        match state.marked.compare_exchange(marked, now, order, order) {
-            Ok(_) => &state.marks,
-            Err(_) => &[],
-        }
+    pub(super) fn set_marked(&self, state: &State) {
+        state.marked.store(self.seconds(), Ordering::Release);
     }
 
     fn seconds(&self) -> u64 {

@@ -34,12 +34,17 @@ impl Roots {
     /// and removes those of processes that are no more.
     pub fn open(base: &Path) -> io::Result<Self> {
         fs::create_dir_all(base)?;
-        remove_abandoned(base)?;
+        Self::remove_abandoned(base)?;
         let directory = tempfile::Builder::new().prefix("process-").tempdir_in(base)?;
         let lock = File::create(directory.path().join(LOCK))?;
         // Where locks aren't supported, nobody takes it for abandoned either.
         let _ = lock.try_lock();
         Ok(Self { directory, _lock: lock })
+    }
+
+    /// Removes the directories below `base` of processes that are no more.
+    pub fn remove_abandoned(base: &Path) -> io::Result<()> {
+        remove_abandoned(base)
     }
 
     /// A directory for one build.

@@ -1,10 +1,13 @@
 //! What goes on beside requests.
 
+use std::error::Error;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tokio::signal::unix::Signal;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +20,7 @@ use crate::disk::Disk;
 use crate::error_chain::ErrorChain;
 use crate::gc;
 use crate::http::Gate;
+use crate::nix::Roots;
 use crate::popularity;
 use crate::storage::{Filesystem, Gcs, Storage};
 use crate::systemd;
@@ -25,8 +29,12 @@ use crate::systemd;
 /// collect too.
 const FIRST_COLLECTION: Duration = Duration::from_mins(10);
 
-/// How often unfinished blobs are looked for.
+/// How often unfinished blobs, and roots of servers that are no more, are looked for.
 const UNFINISHED: Duration = Duration::from_hours(6);
+
+/// When they are first looked for in directories, where what is younger than a minute is
+/// left alone: a server that was killed is started again before that.
+const LEFT_BY_THE_LAST: Duration = Duration::from_mins(2);
 
 /// How often what was counted is summed up.
 const UPKEEP: Duration = Duration::from_secs(2);
@@ -98,13 +106,26 @@ pub(super) async fn remove_unfinished_blobs(storage: Arc<Gcs>) {
     }
 }
 
-/// The same for a directory, which was cleaned when it was opened.
+/// Does the same in a directory, with what killed servers have left there.
 pub(super) async fn remove_unfinished_files(storage: Arc<Filesystem>) {
+    regularly(move || storage.remove_abandoned()).await;
+}
+
+/// Removes Nix's garbage collector roots of killed servers, now and then.
+pub(super) async fn remove_old_roots(base: PathBuf) {
+    regularly(move || Roots::remove_abandoned(&base)).await;
+}
+
+async fn regularly<E: Error + Send + 'static>(
+    remove: impl Fn() -> Result<(), E> + Clone + Send + 'static,
+) {
+    let mut wait = LEFT_BY_THE_LAST;
     loop {
-        tokio::time::sleep(UNFINISHED).await;
-        if let Err(error) = storage.remove_abandoned().await {
+        tokio::time::sleep(wait).await;
+        wait = UNFINISHED;
+        if let Ok(Err(error)) = spawn_blocking(remove.clone()).await {
             let error = ErrorChain(&error).to_string();
-            tracing::warn!(error, "unfinished files stay in the storage for a while");
+            tracing::warn!(error, "what killed servers left stays for a while");
         }
     }
 }

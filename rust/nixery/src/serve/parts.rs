@@ -5,16 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::ServeError;
 use super::access;
-use super::background::{remove_unfinished_blobs, remove_unfinished_files};
+use super::background::{remove_old_roots, remove_unfinished_blobs, remove_unfinished_files};
 use crate::archive::Level;
 use crate::assemble::{Assembler, Limits, Packer, Parts};
 use crate::cache::{Directory, Records};
 use crate::catalogue::Catalogue;
 use crate::config::{Config, StorageConfig};
+use crate::counters;
 use crate::disk::Disk;
 use crate::http::{Gate, Registry};
 use crate::nix::{Builder, Roots};
@@ -28,9 +30,8 @@ const NIX_STORE: &str = "/nix/store";
 async fn open_storage(config: &Config) -> Result<Arc<dyn Storage>, ServeError> {
     match &config.storage {
         StorageConfig::Filesystem { path } => {
-            let storage = Filesystem::open(path)?;
+            let storage = Arc::new(Filesystem::open(path)?);
             storage.check().await?;
-            let storage = Arc::new(storage);
             tokio::spawn(remove_unfinished_files(Arc::clone(&storage)));
             Ok(storage)
         }
@@ -71,6 +72,7 @@ pub(super) async fn registry(
         path: config.nix.roots.display().to_string(),
         source,
     })?;
+    tokio::spawn(remove_old_roots(config.nix.roots.clone()));
     let directory = Directory::open(&config.cache.path, config.cache.max_bytes);
     let directory = directory.map_err(|source| ServeError::Cache {
         path: config.cache.path.display().to_string(),
@@ -105,6 +107,7 @@ pub(super) async fn registry(
         log_lines: if config.web.builds { config.web.log_lines } else { 0 },
         keep_builds: config.web.keep_builds,
     };
+    let runtime = Handle::current();
     let parts = Parts { records, directory, pins, builder, packer, popularity, disk: disk.clone() };
     Ok(Registry {
         assembler: Assembler::new(parts, limits),
@@ -114,6 +117,7 @@ pub(super) async fn registry(
         source: source.source.clone(),
         tag_rules: source.tags.clone(),
         metrics: Box::new(move || {
+            counters::tasks(runtime.metrics().num_alive_tasks());
             metrics.run_upkeep();
             metrics.render()
         }),

@@ -72,7 +72,6 @@ impl Filesystem {
             let directory = root.join(directory);
             fs::create_dir_all(&directory)
                 .map_err(StorageError::io("create directory", &directory))?;
-            remove_abandoned(&directory).map_err(StorageError::io("clean up", &directory))?;
         }
         let shared = Shared {
             root: root.to_owned(),
@@ -80,20 +79,23 @@ impl Filesystem {
             hashers: Semaphore::new(HASHERS),
             tells_cached: tells_cached(&root.join(BLOBS)),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        let storage = Self { shared: Arc::new(shared) };
+        storage.remove_abandoned()?;
+        Ok(storage)
     }
 
-    /// Removes what writers have left that were killed, or could not remove it themselves
-    /// as the disk was read-only.
-    pub async fn remove_abandoned(&self) -> Result<(), StorageError> {
-        let root = self.shared.root.clone();
-        blocking(move || {
-            for directory in directories().map(|directory| root.join(directory)) {
-                remove_abandoned(&directory).map_err(StorageError::io("clean up", directory))?;
+    /// Removes what writers have left that were killed over a minute ago, or could not
+    /// remove it as the disk was read-only. May wait for the disk.
+    pub fn remove_abandoned(&self) -> Result<(), StorageError> {
+        for directory in directories() {
+            let directory = self.shared.root.join(directory);
+            match remove_abandoned(&directory) {
+                // Somebody has removed it: it is made again when it is needed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(StorageError::io("clean up", &directory))?,
             }
-            Ok(())
-        })
-        .await
+        }
+        Ok(())
     }
 
     fn record_path(&self, key: &RecordKey) -> PathBuf {

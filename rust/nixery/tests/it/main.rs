@@ -32,6 +32,7 @@ mod reproducible;
 mod settings_page;
 mod sharing;
 mod shutdown;
+mod soak;
 mod sources;
 mod storage;
 mod systemd;

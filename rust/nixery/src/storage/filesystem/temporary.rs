@@ -67,6 +67,7 @@ pub(super) fn remove_abandoned(directory: &Path) -> io::Result<()> {
         let Ok(modified) = entry.metadata().and_then(|metadata| metadata.modified()) else {
             continue;
         };
+        let modified = put_aside(&entry.file_name()).unwrap_or(modified);
         let old = now.duration_since(modified).is_ok_and(|age| age > TEMPORARY_AGE);
         let Ok(file) = File::open(entry.path()) else { continue };
         if old && file.try_lock().is_ok() {
@@ -84,6 +85,14 @@ pub(super) fn unused_name(directory: &Path) -> PathBuf {
     let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     // Processes on other machines may have the same number.
     directory.join(format!("{TEMPORARY}{process}-{number}-{}", time.as_nanos()))
+}
+
+/// When a file got an [`unused_name`]: the file itself may be of any age, and is given
+/// its own name back if it turns out to be used.
+fn put_aside(name: &OsStr) -> Option<SystemTime> {
+    let mut parts = name.to_str()?.strip_prefix(TEMPORARY)?.split('-').skip(2);
+    let nanoseconds = parts.next()?.parse().ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(nanoseconds))
 }
 
 fn is_temporary(name: &OsStr) -> bool {

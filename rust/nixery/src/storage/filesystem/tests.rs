@@ -2,7 +2,7 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
-use super::temporary::TEMPORARY_AGE;
+use super::temporary::{TEMPORARY_AGE, unused_name};
 use super::*;
 
 fn storage() -> (TempDir, Filesystem) {
@@ -96,7 +96,7 @@ async fn what_a_killed_writer_left_is_removed_but_not_what_is_being_written() {
         }
     }
 
-    storage.remove_abandoned().await.unwrap();
+    storage.remove_abandoned().unwrap();
     assert!(!left.exists() && just_made.exists());
     fs::write(&left, b"half").unwrap();
     age(&left).unwrap();
@@ -105,6 +105,27 @@ async fn what_a_killed_writer_left_is_removed_but_not_what_is_being_written() {
     writer.write_all(b"tent").unwrap();
     writer.commit(&Digest::of(b"content"), &[0; 16]).unwrap();
     assert!(storage.open_blob(&Digest::of(b"content")).await.unwrap().is_some());
+}
+
+/// Another server's start once removed what a garbage collection had put aside only to
+/// look whether it is used.
+#[test]
+fn what_was_just_put_aside_is_not_taken_for_abandoned() {
+    let (directory, storage) = storage();
+    let blobs = directory.path().join(BLOBS);
+    let put_aside = |age| {
+        let name = unused_name(&blobs).into_os_string().into_string().unwrap();
+        let (name, time) = name.rsplit_once('-').unwrap();
+        let time = time.parse::<u128>().unwrap() - Duration::as_nanos(&age);
+        let path = PathBuf::from(format!("{name}-{time}"));
+        fs::write(&path, b"old").unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        path
+    };
+    let (now, long_ago) = (put_aside(Duration::ZERO), put_aside(2 * TEMPORARY_AGE));
+    storage.remove_abandoned().unwrap();
+    assert!(now.exists() && !long_ago.exists());
 }
 
 #[test]

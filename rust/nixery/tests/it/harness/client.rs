@@ -61,7 +61,8 @@ pub(crate) fn request(
         .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
 }
 
-fn try_request(
+/// The same, for a server that may end meanwhile.
+pub(crate) fn try_request(
     address: &str,
     method: &str,
     path: &str,

@@ -13,7 +13,7 @@ mod fault_proxy;
 mod packages;
 mod server;
 
-pub(crate) use client::{Response, digest_of, get, head, pipe, request, run};
+pub(crate) use client::{Response, digest_of, get, head, pipe, request, run, try_request};
 pub(crate) use emulator::{ACCOUNT, BUCKET, Emulator};
 pub(crate) use fault_proxy::{Fault, FaultProxy, Rule};
 pub(crate) use packages::{Repository, Source, debian, fixtures, git, nix_config, repository};
