@@ -177,7 +177,7 @@ in
     memory = setting (ints.between 64 1048576) 256 "Most megabytes of memory for packing.";
   };
   web = {
-    builds = setting bool false "Whether everybody may see which images are made, and Nix's log.";
+    builds = setting bool false "Whether there are lists of the images that are made, and Nix's log.";
     log_lines = setting ints.positive 2000 "Most lines of Nix's log that are kept of a build.";
     keep_builds = setting ints.positive 100 "How many builds that have ended are shown.";
     dir =

@@ -85,7 +85,10 @@ class Terminal:
                 raise Hung(f"it doesn't end; printed so far:\n{plain(printed)}")
             if self.master in readable:
                 printed += os.read(self.master, 65536)
-                if waiting and PROMPT.fullmatch(plain(printed).rpartition("\n")[2]):
+                is_at_prompt = PROMPT.fullmatch(plain(printed).rpartition("\n")[2])
+                # Docker sets the terminal's size right after the start, and bash then prints
+                # its prompt once more: what is typed before that is taken for answered.
+                if waiting and is_at_prompt and not self._read([self.master], 0.5):
                     parts.append(printed)
                     printed = b""
                     os.write(self.master, waiting.pop(0).text.encode() + b"\n")

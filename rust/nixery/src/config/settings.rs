@@ -397,8 +397,8 @@ pub const SETTINGS: &[Setting] = &[
         "nix.popularity_url",
         "NIX_POPULARITY_URL",
         "",
-        "Where the popularity of packages is read from at start: an `http://`, `https://` or \
-         `file:///` URL. See [Layering](../explanation/layering.md#popularity).",
+        "Where the popularity of packages is read from, at start and at `SIGHUP`: an `http://`, \
+         `https://` or `file:///` URL. See [Layering](../explanation/layering.md#popularity).",
     ),
     text(
         "nix.roots",
@@ -508,8 +508,9 @@ pub const SETTINGS: &[Setting] = &[
         "web.builds",
         "NIXERY_WEB_BUILDS",
         "true",
-        "Whether everybody may see [which images are made](http-api.md#builds), and Nix's log of \
-         it.",
+        "Whether there are lists of [the images that are made](http-api.md#builds), and Nix's log \
+         is kept and shown, to those who may pull them. With `false`, how one build goes on can \
+         still be asked by its name, without the log.",
     ),
     number(
         "web.log_lines",
