@@ -80,7 +80,9 @@ run() {
   # before somebody opened the other, would wait for that for ever.
   rm -f "$work/log.pipe" "$work/tail.pipe"
   mkfifo "$work/log.pipe" "$work/tail.pipe"
+  # shellcheck disable=SC2094 # these are no files
   exec {log}<>"$work/log.pipe" {log_in}<"$work/log.pipe" {log_out}>"$work/log.pipe"
+  # shellcheck disable=SC2094
   exec {tail}<>"$work/tail.pipe" {tail_in}<"$work/tail.pipe" {tail_out}>"$work/tail.pipe"
   exec {log}<&- {tail}<&-
 
