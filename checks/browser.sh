@@ -73,6 +73,8 @@ source=$(nix-store --add "$work/packages") || die "the packages could not be cop
 
 port=$(free_port 25120)
 export NIXERY_ADDRESS=127.0.0.1 PORT=$port NIXERY_PKGS_PATH=$source STATE_DIRECTORY=$work/state NIX_TIMEOUT=300
+# What the set imports is elsewhere.
+export NIXERY_NIX_ALLOWED_URIS=$pinned
 unset NIXERY_CHANNEL NIXERY_PKGS_REPO NIXERY_CONFIG STORAGE_PATH WEB_DIR
 mkdir "$STATE_DIRECTORY"
 start_server 2>"$work/server.log"
