@@ -103,7 +103,7 @@ struct Shared {
 
 impl Registry {
     /// The package set of the tag `latest`.
-    fn newest(&self) -> Option<SourceAt> {
+    pub fn newest(&self) -> Option<SourceAt> {
         // That there is this tag was checked when the server was started.
         self.source.at(&LATEST.parse().ok()?, &self.tag_rules).ok()
     }

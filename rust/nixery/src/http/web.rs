@@ -81,8 +81,15 @@ pub(super) async fn index(State(shared): State<Arc<Shared>>, headers: HeaderMap)
     let (host, source) =
         (escape(&address_of_clients(&headers).host), escape(&shared.registry.source.describe()));
     let platform = shared.registry.default_platform;
+    let catalogue = &shared.registry.catalogue;
     let revision = match shared.registry.newest() {
-        Some(source) => shared.registry.catalogue.revision(&source).await,
+        Some(source) => {
+            // Names are typed next.
+            if shared.has_for_anonymous() {
+                catalogue.prepare(source.clone());
+            }
+            catalogue.revision(&source).await
+        }
         None => None,
     };
     let revision =

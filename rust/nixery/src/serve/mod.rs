@@ -137,6 +137,10 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         tokio::spawn(collect_regularly(storage, limits, interval, disk, shutdown.clone()));
     }
     tokio::spawn(watch(registry.disk.clone(), shutdown.clone()));
+    if let Some(newest) = registry.newest() {
+        let catalogue = registry.catalogue.clone();
+        tokio::spawn(async move { catalogue.follow(newest).await });
+    }
     let tls = config.server.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
     let listener = Listener::open(&config.server).await?;
     let address = listener.address().map_err(ServeError::Run)?;
