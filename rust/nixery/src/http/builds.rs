@@ -23,7 +23,9 @@ use super::error::ApiError;
 use super::gate::Visitor;
 use super::{Shared, accept};
 use crate::access::Right;
-use crate::assemble::{AssembleError, Ended, Failure, Image, Progress, Step, StoredManifest};
+use crate::assemble::{
+    Asked, AssembleError, Ended, Failure, Image, Progress, Step, StoredManifest,
+};
 use crate::counters::{self, Refused};
 
 /// For how long POST waits whether there is an answer at once.
@@ -49,7 +51,8 @@ pub(super) struct BuildView {
     pub(super) packages: Vec<String>,
     pub(super) source: String,
     pub(super) state: &'static str,
-    pub(super) begun: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) begun: Option<String>,
     pub(super) seconds: f64,
     pub(super) layers: usize,
     pub(super) layers_stored: usize,
@@ -91,6 +94,21 @@ pub(super) struct From {
     from: u64,
 }
 
+impl Shared {
+    /// A build as it is shown to somebody who has asked for it: under the name that they
+    /// know. That of whoever had it begun is theirs, and so is when that was, where builds
+    /// are private.
+    pub(super) fn view(&self, build: &Progress, asked: &Asked) -> BuildView {
+        let view = BuildView::new(build);
+        BuildView {
+            image: asked.name.as_str().to_owned(),
+            tag: asked.tag.as_str().to_owned(),
+            begun: view.begun.filter(|_| self.registry.shows_builds),
+            ..view
+        }
+    }
+}
+
 impl BuildView {
     pub(super) fn new(progress: &Progress) -> Self {
         let (state, asked) = (progress.state(), progress.asked());
@@ -108,9 +126,9 @@ impl BuildView {
             tag: asked.tag.as_str().to_owned(),
             platform: asked.spec.platform().to_string(),
             packages: asked.spec.packages().map(str::to_owned).collect(),
-            source: progress.source().shown(),
+            source: progress.source().told(),
             state: name,
-            begun: begun(progress),
+            begun: Some(begun(progress)),
             seconds: (state.elapsed.as_secs_f64() * 10.0).round() / 10.0,
             layers: state.layers,
             layers_stored: state.layers_stored,
@@ -168,18 +186,35 @@ pub(super) async fn show(
     let build = shared.registry.assembler.progress(&asked);
     let build = build.ok_or(ApiError::NoBuild)?;
     if accept::wants_events(&headers) {
-        let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+        let last = headers.get("last-event-id").map(|id| last_line(&build, id));
         let place = Arc::clone(&shared.watchers).try_acquire_owned().map_err(|_| {
             counters::request_refused(Refused::Watchers);
             ApiError::TooManyWatchers
         })?;
-        let events = Sse::new(events(build, last.unwrap_or(from), place));
+        let from = last.unwrap_or(from);
+        let events = Sse::new(events(Arc::clone(&shared), asked, build, from, place));
         return Ok(([NO_STORE], events.keep_alive(KeepAlive::default())).into_response());
     }
     let (log, end) = build.log(from);
     let log_begin = end - log.len() as u64;
-    Ok(([NO_STORE], Json(WithLog { build: BuildView::new(&build), log_begin, log }))
-        .into_response())
+    let build = shared.view(&build, &asked);
+    Ok(([NO_STORE], Json(WithLog { build, log_begin, log })).into_response())
+}
+
+/// Names a line of a build, for whoever loses the connection.
+fn event_id(build: &Progress, line: u64) -> String {
+    format!("{:016x}-{line}", build.number())
+}
+
+/// From which line on somebody is told more who was told this event last: from the first
+/// one, if that was of another build.
+fn last_line(build: &Progress, id: &HeaderValue) -> u64 {
+    let line = id.to_str().ok().and_then(|id| {
+        let (number, line) = id.split_once('-')?;
+        let line = line.parse().ok()?;
+        (number == format!("{:016x}", build.number())).then_some(line)
+    });
+    line.unwrap_or_default()
 }
 
 /// Begins a build, or finds the image, and answers at once.
@@ -204,7 +239,7 @@ pub(super) async fn start(
             json!({ "image": image, "tag": tag, "state": "made", "manifests": manifests }),
         )
     } else {
-        let build = assembler.progress(&asked).map(|build| BuildView::new(&build));
+        let build = assembler.progress(&asked).map(|build| shared.view(&build, &asked));
         // Without a build, it is still asked which commit the source is at.
         let state = build.map_or_else(
             || json!({ "image": image, "tag": tag, "state": "looking" }),
@@ -223,6 +258,8 @@ pub(super) async fn start(
 /// What is told to one watcher, and how far it has come. Nothing is kept for it: what it
 /// hasn't been told yet is read when it can take it.
 struct Watcher {
+    shared: Arc<Shared>,
+    asked: Asked,
     build: Arc<Progress>,
     changes: watch::Receiver<()>,
     next_line: u64,
@@ -233,9 +270,11 @@ struct Watcher {
 }
 
 /// The state of a build whenever it changes (`state`), its log (`log`, a JSON list of
-/// lines; the event's id is the number of the next line), and that it ended (`end`).
+/// lines), and that it ended (`end`). Ids name the build and the next line.
 /// Source: HTML standard, "Server-sent events".
 fn events(
+    shared: Arc<Shared>,
+    asked: Asked,
     build: Arc<Progress>,
     from: u64,
     place: OwnedSemaphorePermit,
@@ -243,6 +282,8 @@ fn events(
     let changes = build.changes();
     let ready = VecDeque::new();
     let watcher = Watcher {
+        shared,
+        asked,
         build,
         changes,
         next_line: from,
@@ -277,16 +318,17 @@ impl Watcher {
         }
         self.is_new = false;
         self.changes.mark_unchanged();
-        let view = BuildView::new(&self.build);
+        let view = self.shared.view(&self.build, &self.asked);
         let (mut lines, end) = self.build.log(self.next_line);
         let begin = end - lines.len() as u64;
         lines.truncate(LINES);
         self.next_line = begin + lines.len() as u64;
         let ended = view.seconds_are_final() && self.next_line == end;
-        self.ready.extend(event("state", &view));
+        let state = event("state", &view);
+        self.ready.extend(state.map(|event| event.id(event_id(&self.build, begin))));
         if !lines.is_empty() {
             let event = event("log", &lines);
-            self.ready.extend(event.map(|event| event.id(self.next_line.to_string())));
+            self.ready.extend(event.map(|event| event.id(event_id(&self.build, self.next_line))));
         }
         if ended {
             self.ready.extend(event("end", &()));
