@@ -102,17 +102,17 @@ fn slow_sets_do_not_keep_up_the_package_set_itself() {
     let slow = r#"
 if [ "$1" != --check ]; then
   request=$(cat)
-  case $request in *'"names_in":"python3packages"'*) sleep 1000 ;; esac
+  case $request in *'"names_in":"slow"'*) sleep 1000 ;; esac
   printf %s "$request" | "$REAL_BUILDER"
 else
   exec "$REAL_BUILDER" "$@"
 fi"#;
     let repository = Repository::of_fixtures();
     let set = fs::read_to_string(repository.path().join("default.nix")).unwrap();
-    repository.commit(&set.replacen("  one =", "  python3packages = { };\n  one =", 1));
+    repository.commit(&set.replacen("  one =", "  slow = { };\n  one =", 1));
     let server = Setup::new(repository.source()).builder(slow).start();
     assert_eq!(names(&server, "prefix=on")["packages"], json!(["one"]));
-    let path = "/api/v1/packages?prefix=python3packages.";
+    let path = "/api/v1/packages?prefix=slow.";
     assert_eq!(get(&server.address, path).json()["state"], "indexing");
     repository.commit(&set.replacen("  one =", "  only = one;\n  one =", 1));
     repository.git(&["branch", "next"]);
