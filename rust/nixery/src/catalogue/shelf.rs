@@ -184,7 +184,7 @@ mod tests {
             shelf.put(of.clone(), snapshot.clone(), None);
             let mut entry = shelf.get(&of).unwrap();
             let minutes = (1..60).take_while(|minutes| {
-                entry.read = Instant::now() - Duration::from_mins(*minutes);
+                entry.read = Instant::now().checked_sub(Duration::from_mins(*minutes)).unwrap();
                 entry.is_of(&snapshot)
             });
             waits.push(minutes.count() + 1);

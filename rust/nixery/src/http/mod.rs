@@ -9,6 +9,7 @@ mod builds;
 mod contents;
 mod crash;
 mod error;
+mod events;
 mod forwarded;
 mod gate;
 mod images;
