@@ -176,7 +176,7 @@ fn an_image_is_warmed_without_waiting_for_it() {
         assert_eq!(refused.status, status, "{wrong}");
         assert!(!refused.error().1.is_empty());
     }
-    let missing = "/api/v1/builds/nothing/latest";
+    let missing = "/api/v1/builds/absent/latest";
     request(&server.address, "POST", missing, &[("Content-Length", "0")]);
     wait_until("the failure", || get(&server.address, missing).json()["state"] == "failed");
 }
