@@ -92,7 +92,7 @@ class Browser:
             found = self.all(selector)
             return found[0].text if found else ""
         except WebDriverException:
-            # A page that was reloaded meanwhile: what that is called differs. not all drivers call that stale.
+            # A page that was reloaded meanwhile, whatever the driver calls that.
             return ""
 
     def shows(self, text, selector="body", seconds=30):
