@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import builds
+import completion
 import front_page
 import looks
 from axe import Axe
@@ -55,7 +56,7 @@ def with_javascript(report, browser, registry, pool, look):
     front_page.makes(report, browser, host)
     builds.shows_what_was_pulled(report, browser, registry)
     browser.open("/")
-    front_page.completes(report, browser, host, look)
+    completion.completes(report, browser, host, look)
     browser.open("/")
     front_page.shows_layers_of_the_composed(report, browser, look)
     front_page.from_elsewhere(report, browser, registry.port)

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
@@ -91,8 +91,8 @@ class Browser:
         try:
             found = self.all(selector)
             return found[0].text if found else ""
-        except StaleElementReferenceException:
-            # A page that was reloaded meanwhile.
+        except WebDriverException:
+            # A page that was reloaded meanwhile, whatever the driver calls that.
             return ""
 
     def shows(self, text, selector="body", seconds=30):

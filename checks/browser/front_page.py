@@ -38,10 +38,15 @@ def composes(report, browser, host):
     """The composer, with a mouse."""
     with report.test("the front page has this instance's address in its command"):
         browser.open("/")
-        browser.shows(f"docker run --rm -ti {host}/shell/git/jq bash", "main > pre")
         assert browser.one("#composer").is_displayed()
-    with report.test("… and its composer has the same one, to begin with"):
         commands(browser, f"docker run --rm -ti {host}/shell/git/jq bash")
+    with report.test("… once, as the composer stands for the one without JavaScript"):
+        assert not browser.one("#usage").is_displayed()
+    with report.test("… and all that one needs in one screen"):
+        browser.shows("Packages come from:")
+        bottom = browser.one("#composer").rect
+        height = browser.run("return innerHeight")
+        assert bottom["y"] + bottom["height"] <= height, (bottom, height)
 
     with report.test("the composer's command has the packages that are typed"):
         type_packages(browser, "jq, htop")
@@ -76,6 +81,31 @@ def composes(report, browser, host):
         equal(browser.one("#packages").get_attribute("aria-invalid"), "false")
         assert browser.button("Make it now").is_enabled()
 
+    with report.test("a name with host and tag can be pasted"):
+        type_packages(browser, f"{host}/arm64/shell/git:latest")
+        commands(browser, f"docker run --rm -ti {host}/arm64/shell/git bash")
+    with report.test("… and what registries know only at the front may stand anywhere"):
+        type_packages(browser, "git, shell arm64 git")
+        commands(browser, f"docker run --rm -ti {host}/arm64/shell/git bash")
+    with report.test("… but not two platforms"):
+        type_packages(browser, "git amd64 arm64")
+        browser.shows("one platform", "#problem")
+        commands(browser, "")
+    with report.test("… nor more than names can have"):
+        # At once, as from a clipboard.
+        browser.run("packages.value = 'git-'.repeat(70) + 'git'")
+        browser.run("packages.dispatchEvent(new Event('input', { bubbles: true }))")
+        browser.shows("255", "#problem")
+        commands(browser, "")
+    with report.test("a name that is still being typed is no error"):
+        browser.one("#packages").send_keys(Keys.CONTROL, "a")
+        browser.one("#packages").send_keys("python3packages.")
+        equal(browser.text("#problem"), "")
+        commands(browser, "")
+        browser.press(Keys.TAB)
+        browser.shows("python3packages.", "#problem")
+    type_packages(browser, "jq")
+
     with report.test("the command is copied by its button"):
         browser.command(
             "Browser.grantPermissions",
@@ -109,84 +139,6 @@ def clipboard(browser):
     return browser.driver.execute_async_script(read)
 
 
-class Suggestions:
-    """What is suggested for the name that is typed last."""
-
-    def __init__(self, browser):
-        self.browser = browser
-
-    def names(self):
-        """Those that are seen."""
-        return self.browser.run(
-            """
-            return [...document.querySelectorAll("#suggestions [role=option]")]
-              .filter((option) => option.checkVisibility()).map((option) => option.textContent);
-            """
-        )
-
-    def option(self, name):
-        listed = "//*[@id='suggestions']//*[@role='option']"
-        return self.browser.driver.find_element(By.XPATH, f"{listed}[. = '{name}']")
-
-    def appear_for(self, text, name, seconds=10):
-        """Types `text`, and waits until `name` is among them."""
-        self.browser.one("#packages").send_keys(Keys.CONTROL, "a")
-        self.browser.one("#packages").send_keys(text)
-        wait_until(f"{name} for {text}", lambda: name in self.names(), seconds)
-        equal(self.attribute("aria-expanded"), "true")
-
-    def disappear(self):
-        wait_until("there are none", lambda: not self.names(), 5)
-        equal(self.attribute("aria-expanded"), "false")
-
-    def attribute(self, name):
-        return self.browser.one("#packages").get_attribute(name)
-
-    def chosen(self):
-        """The one that a screen reader tells."""
-        identity = self.attribute("aria-activedescendant")
-        active = self.browser.one(f"#suggestions #{identity}").text if identity else None
-        marked = [one.text for one in self.browser.all("#suggestions [aria-selected=true]")]
-        equal(marked, [active] if active else [])
-        return active
-
-
-def completes(report, browser, host, look):
-    """Package names, completed from the package set's attributes."""
-    suggestions = Suggestions(browser)
-    with report.test("package names are completed"):
-        browser.open("/")
-        # They are listed in the background after the server was started.
-        suggestions.appear_for("hto", "htop", 60)
-        equal(suggestions.chosen(), None)
-    with report.test("… and chosen with keys"):
-        while suggestions.chosen() != "htop":
-            before = suggestions.chosen()
-            browser.press(Keys.ARROW_DOWN)
-            assert suggestions.chosen() not in (None, before), before
-    look("a list of suggestions", "completion")
-    with report.test("… with Enter"):
-        browser.press(Keys.ENTER)
-        suggestions.disappear()
-        equal(browser.path, "/")
-        commands(browser, f"docker run --rm -ti {host}/shell/htop bash")
-    with report.test("… with the mouse, the last of several"):
-        suggestions.appear_for("git hto", "htop")
-        suggestions.option("htop").click()
-        suggestions.disappear()
-        commands(browser, f"docker run --rm -ti {host}/shell/git/htop bash")
-    with report.test("… and not at all with Escape"):
-        suggestions.appear_for("git hto", "htop")
-        browser.press(Keys.ESCAPE)
-        suggestions.disappear()
-        commands(browser, f"docker run --rm -ti {host}/shell/git/hto bash")
-    with report.test("… and it is said when there is no such name"):
-        suggestions.appear_for("hto", "htop")
-        browser.press("xyz")
-        suggestions.disappear()
-        browser.shows("No package", "#composer", 5)
-
-
 def makes(report, browser, host):
     """From the composer to the image's page."""
     with report.test("“Make it now” leads to the image's build"):
@@ -209,8 +161,16 @@ def shows_layers_of_the_composed(report, browser, look):
         browser.one("#shell").click()
         wait_until("layers", lambda: browser.all("#layers .layers li"), 10)
         parts = bars(browser, "#layers .layers")
-        equal(len(browser.all("#layers .strip rect")), len(parts))
+        strip = [one.rect["width"] for one in browser.all("#layers .strip rect")]
+        equal(len(strip), len(parts))
+        # Of the smallest, too, more is seen than the gap.
+        assert min(strip) >= 2, strip
     look("the composer with layers", "composed")
+    with report.test("… of one that is made meanwhile, too"):
+        type_packages(browser, "nano")
+        wait_until("no layers", lambda: not browser.all("#layers .layers li"), 10)
+        browser.run("fetch('/api/v1/builds/nano/latest', { method: 'POST' })")
+        wait_until("layers", lambda: browser.all("#layers .layers li"), 30)
     with report.test("… and none of one that wasn't"):
         type_packages(browser, "jq htop")
         wait_until("no layers", lambda: not browser.all("#layers .layers li"), 10)

@@ -53,14 +53,13 @@ impl Assembler {
         let pin = self.0.pins.pin(asked.source.clone()).await;
         let pin = pin.map_err(|error| failed(error.into()))?;
         let request = ImageRequest { spec: asked.spec.clone(), source: pin.snapshot };
-        self.0.composition(&asked.name, &request).await.map_err(failed)
+        self.0.composition(&request).await.map_err(failed)
     }
 }
 
 impl Inner {
     async fn composition(
         &self,
-        name: &ImageName,
         request: &ImageRequest,
     ) -> Result<Option<Composition>, AssembleError> {
         let popularity = self.popularity();
@@ -97,15 +96,17 @@ impl Inner {
             paths,
             shared_with: others
                 .iter()
-                .filter(|(other, blobs)| other != name && blobs.contains(&record.blob.digest))
-                .map(|(other, _)| other.clone())
+                // However its name was written, an image shares nothing with itself.
+                .filter(|other| other.spec != request.spec)
+                .filter(|other| other.blobs.contains(&record.blob.digest))
+                .map(|other| other.name.clone())
                 .take(MAX_SHARED)
                 .collect(),
         });
         let layers = layers.collect();
         let source = match request.source.revision() {
-            Some(revision) => format!("{} at {revision}", request.source.source().shown()),
-            None => request.source.source().shown(),
+            Some(revision) => format!("{} at {revision}", request.source.source().told()),
+            None => request.source.source().told(),
         };
         Ok(Some(Composition { image, source, packages, closure, layers }))
     }

@@ -18,7 +18,15 @@ pub(super) struct History {
     log_lines: usize,
     keep_builds: usize,
     builds: Mutex<VecDeque<Arc<Progress>>>,
-    images: Mutex<VecDeque<(ImageName, Arc<[Digest]>)>>,
+    images: Mutex<VecDeque<Remembered>>,
+}
+
+/// An image, what it was called last, and its blobs.
+#[derive(Clone, Debug)]
+pub(super) struct Remembered {
+    pub(super) spec: ImageSpec,
+    pub(super) name: ImageName,
+    pub(super) blobs: Arc<[Digest]>,
 }
 
 /// Ends a build that panics, as it would run for ever otherwise.
@@ -88,17 +96,18 @@ impl History {
     }
 
     /// Remembers which blobs an image has.
-    pub(super) fn add_image(&self, name: &ImageName, blobs: Vec<Digest>) {
+    pub(super) fn add_image(&self, spec: &ImageSpec, name: &ImageName, blobs: Vec<Digest>) {
         let mut images = lock(&self.images);
-        images.retain(|(other, _)| other != name);
-        images.push_back((name.clone(), blobs.into()));
+        images.retain(|other| other.spec != *spec);
+        let (spec, name) = (spec.clone(), name.clone());
+        images.push_back(Remembered { spec, name, blobs: blobs.into() });
         if images.len() > MAX_IMAGES {
             images.pop_front();
         }
     }
 
     /// The images with their blobs, the last one first.
-    pub(super) fn images(&self) -> Vec<(ImageName, Arc<[Digest]>)> {
+    pub(super) fn images(&self) -> Vec<Remembered> {
         lock(&self.images).iter().rev().cloned().collect()
     }
 }

@@ -298,7 +298,8 @@ impl Inner {
         for manifest in &image.manifests {
             self.known.add_manifest(manifest);
         }
-        self.history.add_image(name, image.blobs().iter().map(|blob| blob.digest).collect());
+        let blobs = image.blobs().iter().map(|blob| blob.digest).collect();
+        self.history.add_image(&request.spec, name, blobs);
         let image = Arc::new(image);
         self.known.add_image(request, Arc::clone(&image), marks, lifetime);
         image

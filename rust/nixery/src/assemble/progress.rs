@@ -1,6 +1,7 @@
 //! What a build is doing, for people who wait for it: registry clients show nothing.
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -62,6 +63,7 @@ pub struct State {
 pub struct Progress {
     asked: Asked,
     request: ImageRequest,
+    number: u64,
     begun: SystemTime,
     clock: Instant,
     keeps_log: bool,
@@ -100,6 +102,7 @@ impl Progress {
         Self {
             asked,
             request,
+            number: RandomState::new().hash_one(SystemTime::now()),
             begun: SystemTime::now(),
             clock: Instant::now(),
             keeps_log: log_lines > 0,
@@ -116,6 +119,11 @@ impl Progress {
     /// Where they come from.
     pub fn source(&self) -> &SourceAt {
         self.request.source.source()
+    }
+
+    /// What tells it from all others, those of other processes too.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// When it was begun.

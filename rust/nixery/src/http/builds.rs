@@ -1,7 +1,5 @@
 //! Builds, for programs: `/api/v1/builds`.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,31 +8,25 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::header::{CACHE_CONTROL, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::asked::{Below, page_of};
 use super::error::ApiError;
+use super::events::{events, last_line};
 use super::gate::Visitor;
 use super::{Shared, accept};
 use crate::access::Right;
-use crate::assemble::{AssembleError, Ended, Failure, Image, Progress, Step, StoredManifest};
+use crate::assemble::{
+    Asked, AssembleError, Ended, Failure, Image, Progress, Step, StoredManifest,
+};
 use crate::counters::{self, Refused};
 
 /// For how long POST waits whether there is an answer at once.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// For how long changes are gathered before watchers are told: Nix may print thousands
-/// of lines in a second.
-const GATHERED: Duration = Duration::from_millis(100);
-
-/// Most lines in one event.
-const LINES: usize = 500;
 
 /// Nothing of this is to be kept by anybody in between.
 pub(super) const NO_STORE: (HeaderName, HeaderValue) =
@@ -49,7 +41,8 @@ pub(super) struct BuildView {
     pub(super) packages: Vec<String>,
     pub(super) source: String,
     pub(super) state: &'static str,
-    pub(super) begun: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) begun: Option<String>,
     pub(super) seconds: f64,
     pub(super) layers: usize,
     pub(super) layers_stored: usize,
@@ -91,6 +84,21 @@ pub(super) struct From {
     from: u64,
 }
 
+impl Shared {
+    /// A build as it is shown to somebody who has asked for it: under the name that they
+    /// know. That of whoever had it begun is theirs, and so is when that was, where builds
+    /// are private.
+    pub(super) fn view(&self, build: &Progress, asked: &Asked) -> BuildView {
+        let view = BuildView::new(build);
+        BuildView {
+            image: asked.name.as_str().to_owned(),
+            tag: asked.tag.as_str().to_owned(),
+            begun: view.begun.filter(|_| self.registry.shows_builds),
+            ..view
+        }
+    }
+}
+
 impl BuildView {
     pub(super) fn new(progress: &Progress) -> Self {
         let (state, asked) = (progress.state(), progress.asked());
@@ -108,15 +116,21 @@ impl BuildView {
             tag: asked.tag.as_str().to_owned(),
             platform: asked.spec.platform().to_string(),
             packages: asked.spec.packages().map(str::to_owned).collect(),
-            source: progress.source().shown(),
+            source: progress.source().told(),
             state: name,
-            begun: begun(progress),
+            begun: Some(begun(progress)),
             seconds: (state.elapsed.as_secs_f64() * 10.0).round() / 10.0,
             layers: state.layers,
             layers_stored: state.layers_stored,
             manifests,
             error,
         }
+    }
+}
+
+impl BuildView {
+    pub(super) fn seconds_are_final(&self) -> bool {
+        matches!(self.state, "made" | "failed")
     }
 }
 
@@ -168,18 +182,19 @@ pub(super) async fn show(
     let build = shared.registry.assembler.progress(&asked);
     let build = build.ok_or(ApiError::NoBuild)?;
     if accept::wants_events(&headers) {
-        let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+        let last = headers.get("last-event-id").map(|id| last_line(&build, id));
         let place = Arc::clone(&shared.watchers).try_acquire_owned().map_err(|_| {
             counters::request_refused(Refused::Watchers);
             ApiError::TooManyWatchers
         })?;
-        let events = Sse::new(events(build, last.unwrap_or(from), place));
+        let from = last.unwrap_or(from);
+        let events = Sse::new(events(Arc::clone(&shared), asked, build, from, place));
         return Ok(([NO_STORE], events.keep_alive(KeepAlive::default())).into_response());
     }
     let (log, end) = build.log(from);
     let log_begin = end - log.len() as u64;
-    Ok(([NO_STORE], Json(WithLog { build: BuildView::new(&build), log_begin, log }))
-        .into_response())
+    let build = shared.view(&build, &asked);
+    Ok(([NO_STORE], Json(WithLog { build, log_begin, log })).into_response())
 }
 
 /// Begins a build, or finds the image, and answers at once.
@@ -204,7 +219,7 @@ pub(super) async fn start(
             json!({ "image": image, "tag": tag, "state": "made", "manifests": manifests }),
         )
     } else {
-        let build = assembler.progress(&asked).map(|build| BuildView::new(&build));
+        let build = assembler.progress(&asked).map(|build| shared.view(&build, &asked));
         // Without a build, it is still asked which commit the source is at.
         let state = build.map_or_else(
             || json!({ "image": image, "tag": tag, "state": "looking" }),
@@ -218,90 +233,4 @@ pub(super) async fn start(
         response.headers_mut().insert(LOCATION, location);
     }
     Ok(response)
-}
-
-/// What is told to one watcher, and how far it has come. Nothing is kept for it: what it
-/// hasn't been told yet is read when it can take it.
-struct Watcher {
-    build: Arc<Progress>,
-    changes: watch::Receiver<()>,
-    next_line: u64,
-    is_new: bool,
-    ready: VecDeque<Event>,
-    is_told: bool,
-    _place: OwnedSemaphorePermit,
-}
-
-/// The state of a build whenever it changes (`state`), its log (`log`, a JSON list of
-/// lines; the event's id is the number of the next line), and that it ended (`end`).
-/// Source: HTML standard, "Server-sent events".
-fn events(
-    build: Arc<Progress>,
-    from: u64,
-    place: OwnedSemaphorePermit,
-) -> impl Stream<Item = Result<Event, Infallible>> + use<> {
-    let changes = build.changes();
-    let ready = VecDeque::new();
-    let watcher = Watcher {
-        build,
-        changes,
-        next_line: from,
-        is_new: true,
-        ready,
-        is_told: false,
-        _place: place,
-    };
-    stream::unfold(watcher, |mut watcher| async move {
-        loop {
-            if let Some(event) = watcher.ready.pop_front() {
-                return Some((Ok(event), watcher));
-            }
-            if watcher.is_told {
-                return None;
-            }
-            watcher.look().await;
-        }
-    })
-}
-
-impl Watcher {
-    async fn look(&mut self) {
-        if !self.is_new {
-            // Whoever is behind doesn't wait for more.
-            if self.build.log(self.next_line).0.is_empty() && self.changes.changed().await.is_err()
-            {
-                self.is_told = true;
-                return;
-            }
-            tokio::time::sleep(GATHERED).await;
-        }
-        self.is_new = false;
-        self.changes.mark_unchanged();
-        let view = BuildView::new(&self.build);
-        let (mut lines, end) = self.build.log(self.next_line);
-        let begin = end - lines.len() as u64;
-        lines.truncate(LINES);
-        self.next_line = begin + lines.len() as u64;
-        let ended = view.seconds_are_final() && self.next_line == end;
-        self.ready.extend(event("state", &view));
-        if !lines.is_empty() {
-            let event = event("log", &lines);
-            self.ready.extend(event.map(|event| event.id(self.next_line.to_string())));
-        }
-        if ended {
-            self.ready.extend(event("end", &()));
-            self.is_told = true;
-        }
-    }
-}
-
-impl BuildView {
-    fn seconds_are_final(&self) -> bool {
-        matches!(self.state, "made" | "failed")
-    }
-}
-
-fn event(name: &str, data: &impl Serialize) -> Option<Event> {
-    // Fails for what can't be JSON, which there is not among them.
-    Event::default().event(name).json_data(data).ok()
 }

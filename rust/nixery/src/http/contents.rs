@@ -8,8 +8,14 @@ use super::layout::{bytes, escape};
 /// Names of store paths that are shown of a layer.
 const NAMES: usize = 8;
 
-/// The packages and layers of an image, with a picture of their sizes.
-pub(super) fn contents(image: &ImageView) -> String {
+/// Of all of a picture of layers, in thousandths of a percent, what they have all together
+/// so that the smallest are seen; and what each has at most of that.
+const SEEN: u128 = 40_000;
+const SEEN_OF_EACH: u128 = 500;
+
+/// The packages and layers of an image, with a picture of their sizes. `tells_sharing`:
+/// what other images have is told.
+pub(super) fn contents(image: &ImageView, tells_sharing: bool) -> String {
     let mut text = format!(
         "<section id=\"contents\">\n<h2>Packages</h2>\n<p>{} in {} store paths: {} of files, {} in the registry.</p>\n<ul>\n",
         image.packages.len(),
@@ -28,6 +34,12 @@ pub(super) fn contents(image: &ImageView) -> String {
     let largest = image.layers.iter().map(|layer| layer.size).max().unwrap_or(1).max(1);
     text.push_str("</ul>\n<h2>Layers</h2>\n");
     text.push_str(&strip(image));
+    if tells_sharing {
+        text.push_str(
+            "<p class=\"legend\"><span class=\"own\"></span> only in this image, as far as this \
+             server remembers <span class=\"shared\"></span> in other images too</p>\n",
+        );
+    }
     text.push_str("<ol class=\"layers\">\n");
     for layer in &image.layers {
         text.push_str(&layer_item(layer, largest));
@@ -39,15 +51,19 @@ pub(super) fn contents(image: &ImageView) -> String {
 /// All layers beside each other, each as wide as its part of the image. What it shows is
 /// in the list below too.
 fn strip(image: &ImageView) -> String {
-    let all = image.size.max(1);
+    let all = u128::from(image.size.max(1));
     // In thousandths of a percent, of which there are few enough for any integer.
-    let part = |bytes: u64| u128::from(bytes) * 100_000 / u128::from(all);
+    let layers = image.layers.len().max(1) as u128;
+    let least = SEEN_OF_EACH.min(SEEN / layers);
+    let part = |bytes: u64| u128::from(bytes) * (100_000 - least * layers) / all;
     let percent = |part: u128| format!("{}.{:03}%", part / 1000, part % 1000);
     let mut before = 0;
     let mut text =
         "<svg class=\"strip\" aria-hidden=\"true\" width=\"100%\" height=\"36\">".to_owned();
     for (number, layer) in image.layers.iter().enumerate() {
-        let (begin, end) = (part(before), part(before + layer.size));
+        let before_it = least * number as u128;
+        let begin = before_it + part(before);
+        let end = before_it + least + part(before + layer.size);
         before += layer.size;
         let _ = write!(
             text,
@@ -59,10 +75,7 @@ fn strip(image: &ImageView) -> String {
             bytes(layer.size),
         );
     }
-    text.push_str(
-        "</svg>\n<p class=\"legend\"><span class=\"own\"></span> only in this image, as far as this server \
-         remembers <span class=\"shared\"></span> in other images too</p>\n",
-    );
+    text.push_str("</svg>\n");
     text
 }
 

@@ -46,6 +46,10 @@ pub(super) enum ApiError {
         "there is no such endpoint: this registry has manifests, blobs, tags/list and referrers"
     )]
     NoSuchEndpoint,
+    #[error("there is nothing at this path: /api/v1/openapi.json says what there is")]
+    NoSuchPath,
+    #[error("this can't be done here: the header Allow says what can")]
+    OtherMethod,
     #[error("images are made here when they are pulled: nothing can be pushed, changed or deleted")]
     ReadOnly,
     #[error("the blob has only {0} bytes")]
@@ -112,8 +116,10 @@ impl ApiError {
             }
             Self::OtherAlgorithm { code, .. } => (StatusCode::NOT_FOUND, code),
             Self::BlobUnknown(_) => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN"),
-            Self::NoSuchEndpoint | Self::BuildsNotShown => (StatusCode::NOT_FOUND, "UNSUPPORTED"),
-            Self::ReadOnly => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
+            Self::NoSuchEndpoint | Self::NoSuchPath | Self::BuildsNotShown => {
+                (StatusCode::NOT_FOUND, "UNSUPPORTED")
+            }
+            Self::ReadOnly | Self::OtherMethod => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
             Self::RangeNotSatisfiable(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "SIZE_INVALID"),
             Self::Failure(failure) | Self::Build { failure, .. } => {
                 classify_failure(failure.error())

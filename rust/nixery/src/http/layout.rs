@@ -6,6 +6,7 @@ use axum::response::{Html, IntoResponse, Response};
 
 use super::builds::NO_STORE;
 use super::error::ApiError;
+use crate::process::turns_text;
 
 /// Nothing but this server's own files is loaded, whatever somebody smuggles into a page.
 const POLICY: (HeaderName, HeaderValue) = (
@@ -73,9 +74,10 @@ pub(super) async fn asset(
     Ok((headers, content).into_response())
 }
 
-/// Makes text harmless within HTML.
+/// Makes text harmless within HTML, and has it read in the order that it has.
 pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
+    text.replace(turns_text, "")
+        .replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
@@ -104,6 +106,7 @@ mod tests {
     #[test]
     fn markup_from_outside_is_shown_and_not_obeyed() {
         assert_eq!(escape("<b a='\"&"), "&lt;b a=&#39;&quot;&amp;");
+        assert_eq!(escape("a\u{202e}b"), "ab");
     }
 
     #[test]

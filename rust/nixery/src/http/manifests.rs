@@ -13,7 +13,6 @@ use super::asked::page_of;
 use super::error::ApiError;
 use super::gate::Visitor;
 use super::route::Reference;
-use super::web::address_of_clients;
 use super::{Shared, accept};
 use crate::access::Right;
 use crate::assemble::{Asked, Failure, StoredManifest};
@@ -76,7 +75,7 @@ fn failed(shared: &Shared, asked: &Asked, failure: Failure, headers: &HeaderMap)
         return failure.into();
     }
     let page = page_of(&asked.name, &asked.tag);
-    ApiError::Build { failure, page: format!("{}{page}", address_of_clients(headers)) }
+    ApiError::Build { failure, page: format!("{}{page}", shared.address(headers)) }
 }
 
 /// The header that shows a text to the client's user (OCI distribution

@@ -9,6 +9,7 @@ mod builds;
 mod contents;
 mod crash;
 mod error;
+mod events;
 mod forwarded;
 mod gate;
 mod images;
@@ -33,9 +34,9 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, HeaderName, HeaderValue};
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use metrics::Histogram;
 use tokio::sync::Semaphore;
@@ -85,6 +86,9 @@ pub struct Registry {
     pub default_platform: Platform,
     /// Whether everybody may see what is being made.
     pub shows_builds: bool,
+    /// The port at which it is reached, for clients that don't say how they came; `None`:
+    /// the usual one of the protocol, or none at all.
+    pub port: Option<u16>,
     /// Most clients that watch builds at a time.
     pub max_watchers: usize,
     /// Has web pages that are served beside the server's own.
@@ -103,7 +107,7 @@ struct Shared {
 
 impl Registry {
     /// The package set of the tag `latest`.
-    fn newest(&self) -> Option<SourceAt> {
+    pub fn newest(&self) -> Option<SourceAt> {
         // That there is this tag was checked when the server was started.
         self.source.at(&LATEST.parse().ok()?, &self.tag_rules).ok()
     }
@@ -150,6 +154,7 @@ pub fn router(registry: Registry) -> Router {
         .route("/", get(web::index))
         .route("/assets/{name}", get(layout::asset))
         .route("/builds", get(pages::builds))
+        .route("/builds/", get(async || Redirect::temporary("/builds")))
         .route("/builds/{*image}", get(pages::build))
         .route("/api/v1/builds", get(builds::list))
         .route("/api/v1/builds/{*image}", get(builds::show).post(builds::start))
@@ -159,7 +164,8 @@ pub fn router(registry: Registry) -> Router {
         .route("/healthz", get(web::health))
         .route("/readyz", get(web::readiness))
         .route("/metrics", get(web::metrics))
-        .fallback(everything_else);
+        .fallback(everything_else)
+        .method_not_allowed_fallback(other_method);
     let router = match &shared.registry.gate {
         Some(_) => router.layer(from_fn_with_state(Arc::clone(&shared), gate::pass)),
         None => router,
@@ -172,6 +178,9 @@ pub fn router(registry: Registry) -> Router {
 async fn everything_else(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (request, _body) = request.into_parts();
     let path = request.uri.path();
+    if is_for_programs(path) {
+        return ApiError::NoSuchPath.into_response();
+    }
     if path != "/v2" && !path.starts_with("/v2/") {
         return files(&shared, Request::from_parts(request, Body::empty())).await;
     }
@@ -185,6 +194,20 @@ async fn everything_else(State(shared): State<Arc<Shared>>, request: Request) ->
     let (name, value) = API_VERSION;
     response.headers_mut().insert(name, value);
     response
+}
+
+/// Whether what is answered below a path is JSON, errors too.
+fn is_for_programs(path: &str) -> bool {
+    path.starts_with("/api/")
+}
+
+/// The router adds which methods there are.
+async fn other_method(uri: Uri) -> Response {
+    if is_for_programs(uri.path()) {
+        ApiError::OtherMethod.into_response()
+    } else {
+        StatusCode::METHOD_NOT_ALLOWED.into_response()
+    }
 }
 
 /// A file of the operator's directory, if there is one.

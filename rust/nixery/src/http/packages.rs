@@ -66,6 +66,6 @@ pub(super) async fn complete(
         catalogue::State::Unavailable => "unavailable",
     };
     let view =
-        NamesView { source: source.shown(), revision, state, packages: names, more: has_more };
+        NamesView { source: source.told(), revision, state, packages: names, more: has_more };
     Ok(([NO_STORE], Json(view)).into_response())
 }

@@ -15,11 +15,13 @@ use super::error::ApiError;
 use super::gate::Visitor;
 use super::images::find;
 use super::layout::{error_page, escape, page};
-use super::web::address_of_clients;
 use crate::access::Right;
 
-const HEADER: &str =
-    "<header><a href=\"/\">Nixery</a> <nav><a href=\"/builds\">Builds</a></nav></header>\n";
+/// The top of a page; `links` are HTML.
+pub(super) fn header(shared: &Shared, links: &str) -> String {
+    let builds = if shared.registry.shows_builds { r#"<a href="/builds">Builds</a>"# } else { "" };
+    format!("<header><a href=\"/\">Nixery</a> <nav>{links}{builds}</nav></header>\n")
+}
 
 /// The builds that run and the last ones that ended.
 pub(super) async fn builds(State(shared): State<Arc<Shared>>, visitor: Visitor) -> Response {
@@ -40,7 +42,7 @@ pub(super) async fn builds(State(shared): State<Arc<Shared>>, visitor: Visitor) 
             platform = view.platform,
             state = view.state,
             seconds = view.seconds,
-            begun = escape(&view.begun),
+            begun = escape(&view.begun.unwrap_or_default()),
         );
     }
     let table = if rows.is_empty() {
@@ -51,7 +53,8 @@ pub(super) async fn builds(State(shared): State<Arc<Shared>>, visitor: Visitor) 
              <tbody>\n{rows}</tbody>\n</table></div>"
         )
     };
-    let body = format!("{HEADER}<main>\n<h1>Builds</h1>\n{table}\n</main>\n");
+    let header = header(&shared, "");
+    let body = format!("{header}<main>\n<h1>Builds</h1>\n{table}\n</main>\n");
     page("Builds – Nixery", &body, None)
 }
 
@@ -78,7 +81,7 @@ async fn one(
     let asked = shared.asked(path)?;
     shared.allow(visitor, Right::Pull, &asked.name)?;
     let build = shared.registry.assembler.progress(&asked);
-    let view = build.as_ref().map(|build| BuildView::new(build));
+    let view = build.as_ref().map(|build| shared.view(build, &asked));
     let is_running = view.as_ref().is_some_and(|view| !matches!(view.state, "made" | "failed"));
     let has_failed = view.as_ref().is_some_and(|view| view.state == "failed");
     let image = if is_running || has_failed {
@@ -91,10 +94,11 @@ async fn one(
         }
     };
     let name = escape(asked.name.as_str());
-    let mut body = format!("{HEADER}<main>\n<h1>{name}:{}</h1>\n", escape(asked.tag.as_str()));
+    let header = header(shared, "");
+    let mut body = format!("{header}<main>\n<h1>{name}:{}</h1>\n", escape(asked.tag.as_str()));
     let pull = format!(
         "<pre>docker pull {}/{name}:{}</pre>\n",
-        escape(&address_of_clients(headers).host),
+        escape(&shared.address(headers).host),
         escape(asked.tag.as_str())
     );
     match (&view, &image) {
@@ -120,7 +124,7 @@ async fn one(
         }
     }
     if let Some(image) = &image {
-        body.push_str(&contents(image));
+        body.push_str(&contents(image, shared.registry.shows_builds));
     }
     if let Some(build) = &build {
         let (lines, _) = build.log(0);

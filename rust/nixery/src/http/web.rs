@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Shared;
 use super::layout::{escape, page};
+use super::pages::header;
 
 /// What proxies say of how they were reached.
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -64,25 +65,44 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// By what the request says, or the proxy in front of the server.
-pub(super) fn address_of_clients(headers: &HeaderMap) -> Address {
+impl Shared {
+    /// By what the request says, or the proxy in front of the server.
+    pub(super) fn address(&self, headers: &HeaderMap) -> Address {
+        address_of_clients(headers, self.registry.port)
+    }
+}
+
+fn address_of_clients(headers: &HeaderMap, port: Option<u16>) -> Address {
     let text = |name: &HeaderName| headers.get(name)?.to_str().ok();
     let scheme = match text(&FORWARDED_PROTO) {
         Some(scheme) if scheme.eq_ignore_ascii_case("https") => "https",
         _ => "http",
     };
-    // An authority has no characters that mean anything in a page or a terminal.
-    let host = text(&HOST).filter(|host| Authority::try_from(*host).is_ok());
-    Address { scheme, host: host.unwrap_or("localhost:8080").to_owned() }
+    // It is put into commands, for shells to read.
+    let is_plain = |c: u8| c.is_ascii_alphanumeric() || b".:_-[]".contains(&c);
+    let host =
+        text(&HOST).filter(|host| Authority::try_from(*host).is_ok() && host.bytes().all(is_plain));
+    let host = host.map_or_else(
+        || port.map_or_else(|| "localhost".to_owned(), |port| format!("localhost:{port}")),
+        str::to_owned,
+    );
+    Address { scheme, host }
 }
 
 /// Says what this is and how to use it, with this server's own address.
 pub(super) async fn index(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    let (host, source) =
-        (escape(&address_of_clients(&headers).host), escape(&shared.registry.source.describe()));
+    let host = escape(&shared.address(&headers).host);
+    let source = escape(&shared.registry.source.told());
     let platform = shared.registry.default_platform;
+    let catalogue = &shared.registry.catalogue;
     let revision = match shared.registry.newest() {
-        Some(source) => shared.registry.catalogue.revision(&source).await,
+        Some(source) => {
+            // Names are typed next.
+            if shared.has_for_anonymous() {
+                catalogue.prepare(source.clone());
+            }
+            catalogue.revision(&source).await
+        }
         None => None,
     };
     let revision =
@@ -92,13 +112,14 @@ pub(super) async fn index(State(shared): State<Arc<Shared>>, headers: HeaderMap)
         Some(true) => r#"<a href="/index.html">Documentation</a>"#,
         Some(false) | None => "",
     };
+    let header = header(&shared, book);
     let body = format!(
-        r#"<header><a href="/">Nixery</a> <nav>{book}<a href="/builds">Builds</a></nav></header>
-<main>
+        r#"{header}<main>
 <h1>Container images, made when they are pulled</h1>
 <p>This registry has no images. The name of an image lists <a href="https://nixos.org">Nix</a>
-packages, and the registry makes it of those, with all they need:</p>
-<pre>docker run --rm -ti {host}/shell/git/jq bash</pre>
+packages, and the registry makes it of those, with all they need. Packages come from:
+{source}{revision}.</p>
+<pre id="usage">docker run --rm -ti {host}/shell/git/jq bash</pre>
 <form id="composer" data-host="{host}" hidden>
 <div class="combobox"><label for="packages">Packages</label>
 <input type="text" id="packages" name="packages" value="git jq" autocomplete="off" spellcheck="false"
@@ -116,7 +137,6 @@ packages, and the registry makes it of those, with all they need:</p>
 <div><button name="copy" type="button">Copy the command</button>
 <button name="make" type="submit">Make it now, and watch</button></div>
 </form>
-<div id="layers"></div>
 <h2>Names of images</h2>
 <ul>
 <li>Each part of the name, between slashes, is a package. Sets of packages are written with a dot:
@@ -126,7 +146,7 @@ packages, and the registry makes it of those, with all they need:</p>
 {platform}.</li>
 <li>An upper-case letter in a package's name is written in lower case.</li>
 </ul>
-<p>Packages come from: {source}{revision}.</p>
+<div id="layers"></div>
 </main>
 "#
     );
@@ -146,12 +166,14 @@ mod tests {
                 let host = axum::http::HeaderValue::from_bytes(input).ok()?;
                 let proto = axum::http::HeaderValue::from_bytes(input).ok()?;
                 let headers = [(HOST, host), (FORWARDED_PROTO, proto)].into_iter().collect();
-                Some(address_of_clients(&headers).to_string())
+                Some(address_of_clients(&headers, Some(8080)).to_string())
             },
             |_, address| {
                 let Some(address) = address else { return };
                 assert!(address.starts_with("http://") || address.starts_with("https://"));
-                assert!(address.bytes().all(|c| c.is_ascii_graphic() && !b"<>\"\\`".contains(&c)));
+                assert!(
+                    address.bytes().all(|c| c.is_ascii_graphic() && !b"<>\"\\`$;&|()".contains(&c))
+                );
             },
         );
     }

@@ -225,21 +225,23 @@ impl Builder {
             return Err(NixError::ShuttingDown);
         }
         let roots = self.roots.create().map_err(NixError::Roots)?;
-        let called = self.call(image, wanted, Some(roots.path()), purpose, log).await;
+        let called = self.call(image, wanted, Some(roots.path()), purpose, self.timeout, log).await;
         called.map(|Success { packages, graph }| Prepared { packages, closure: graph, roots })
     }
 
     /// Asks which attribute names there are in a set of `source`; the empty name is the
-    /// package set itself.
+    /// package set itself. Takes at most `limit`, and no longer than other calls.
     pub async fn names(
         &self,
         source: &SourceAt,
         system: &str,
         set: &str,
+        limit: Duration,
     ) -> Result<Vec<String>, NixError> {
         let evaluation = &self.isolation.evaluation;
         let wanted = Wanted::Names { source, system, names_in: set, evaluation };
-        let called = self.call("", wanted, None, "names", |_| {}).await;
+        let limit = self.timeout.min(limit);
+        let called = self.call("", wanted, None, "names", limit, |_| {}).await;
         called.map(|Names { names }| names)
     }
 
@@ -249,10 +251,11 @@ impl Builder {
         wanted: Wanted<'_>,
         roots: Option<&Path>,
         purpose: &'static str,
+        limit: Duration,
         log: impl Fn(&str),
     ) -> Result<T, NixError> {
         let begin = Instant::now();
-        let result = self.call_uncounted(image, wanted, roots, log).await;
+        let result = self.call_uncounted(image, wanted, roots, limit, log).await;
         counters::nix_ran(purpose, result.is_ok(), begin.elapsed());
         result
     }
@@ -262,6 +265,7 @@ impl Builder {
         image: &str,
         wanted: Wanted<'_>,
         roots: Option<&Path>,
+        limit: Duration,
         log: impl Fn(&str),
     ) -> Result<T, NixError> {
         if self.shutdown.is_cancelled() {
@@ -283,8 +287,8 @@ impl Builder {
             log(&line);
         };
         let command = self.program();
-        match process::run(command, &request, self.timeout, &self.shutdown, log).await? {
-            Output::TimedOut => Err(NixError::TimedOut { limit: self.timeout }),
+        match process::run(command, &request, limit, &self.shutdown, log).await? {
+            Output::TimedOut => Err(NixError::TimedOut { limit }),
             Output::ShutDown => Err(NixError::ShuttingDown),
             Output::Ended { status, stdout } => match Reply::parse(&stdout) {
                 Ok(Reply::Failure(problem)) => Err(problem.into()),

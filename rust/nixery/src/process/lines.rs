@@ -50,11 +50,17 @@ fn without_escapes(text: &str) -> String {
                 // A sequence ends with a byte from 0x40 to 0x7e (ECMA-48, 5.4).
                 characters.by_ref().find(|c| ('@'..='~').contains(c));
             }
-        } else if c == '\t' || !c.is_control() {
+        } else if c == '\t' || !(c.is_control() || turns_text(c)) {
             plain.push(c);
         }
     }
     plain
+}
+
+/// Whether a character has those after it stand elsewhere than they were printed (Unicode
+/// standard annex 9, "Directional Formatting Characters").
+pub(crate) fn turns_text(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -79,6 +85,7 @@ mod tests {
     #[test]
     fn control_sequences_are_removed() {
         assert_eq!(lines(&[b"\x1b[31;1merror:\x1b[0m a\x07b\tc\n"]), ["error: ab\tc"]);
+        assert_eq!(lines(&["see gnp.\u{202e}exe\u{2066}".as_bytes()]), ["see gnp.exe"]);
     }
 
     #[test]

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 #[cfg(test)]
 pub(crate) use environment::is_passed_on;
 use lines::Lines;
+pub(crate) use lines::turns_text;
 pub use supervisor::{Limits, run_if_asked};
 
 /// Most that a program may print on standard output. The reply for a closure of

@@ -9,6 +9,7 @@ mod stream;
 mod tls;
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -130,16 +131,21 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     hide_memory();
     let metrics = count().map_err(ServeError::Metrics)?;
     let shutdown = CancellationToken::new();
-    let registry = registry(&config, metrics, shutdown.clone()).await?;
+    let mut registry = registry(&config, metrics, shutdown.clone()).await?;
     if let Some(interval) = config.gc.interval {
         let (storage, limits) = (Arc::clone(&registry.storage), limits(&config));
         let disk = registry.disk.clone();
         tokio::spawn(collect_regularly(storage, limits, interval, disk, shutdown.clone()));
     }
     tokio::spawn(watch(registry.disk.clone(), shutdown.clone()));
+    if let Some(newest) = registry.newest() {
+        let catalogue = registry.catalogue.clone();
+        tokio::spawn(async move { catalogue.follow(newest).await });
+    }
     let tls = config.server.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
     let listener = Listener::open(&config.server).await?;
     let address = listener.address().map_err(ServeError::Run)?;
+    registry.port = address.parse().ok().map(|address: SocketAddr| address.port());
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Run)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Run)?;
     let hangup = signal(SignalKind::hangup()).map_err(ServeError::Run)?;

@@ -123,6 +123,8 @@ pub(super) async fn registry(
         }),
         default_platform: config.image.platform,
         shows_builds: config.web.builds,
+        // Known once there is a listener.
+        port: None,
         max_watchers: config.limits.watchers,
         web_directory: config.web.directory.clone(),
         gate,

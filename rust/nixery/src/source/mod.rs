@@ -4,7 +4,7 @@ mod rules;
 mod snapshot;
 mod tag;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -84,7 +84,15 @@ pub enum SourceAt {
 }
 
 impl Source {
-    /// A description for people, without what may be secret in a URL.
+    /// A description for clients.
+    pub fn told(&self) -> String {
+        match self {
+            Self::Channel { .. } | Self::Repository(_) => self.describe(),
+            Self::Path(path) => directory_told(path),
+        }
+    }
+
+    /// A description for the log, without what may be secret in a URL.
     pub fn describe(&self) -> String {
         match self {
             Self::Channel { channel, .. } => format!("nixpkgs {channel}"),
@@ -94,7 +102,23 @@ impl Source {
     }
 }
 
+/// Where directories are is nobody's business elsewhere.
+fn directory_told(path: &Path) -> String {
+    match path.file_name() {
+        Some(name) => format!("{} on this server", name.display()),
+        None => "a directory of this server".to_owned(),
+    }
+}
+
 impl SourceAt {
+    /// A description for clients, without anything secret.
+    pub fn told(&self) -> String {
+        match self {
+            Self::Channel { .. } | Self::Git { .. } => self.shown(),
+            Self::Path { path } => directory_told(path),
+        }
+    }
+
     /// A description for the log, without anything secret.
     pub fn shown(&self) -> String {
         match self {

@@ -40,6 +40,11 @@ fn names_are_completed_as_they_are_written_in_images() {
     for query in ["prefix=nowhere.a", "prefix=python3packages.nowhere.a", "prefix=git.a"] {
         assert_eq!(names(&server, query)["packages"], json!([]), "{query}");
     }
+    // A set may have itself in it, without end.
+    for query in ["prefix=python3packages.pyyaml.a.b", "prefix=git.git.git.git."] {
+        let deep = get(&server.address, &format!("/api/v1/packages?{query}")).json();
+        assert_eq!((&deep["state"], &deep["packages"]), (&json!("ready"), &json!([])), "{query}");
+    }
     assert_eq!(calls(&server), 3, "Nix looks into python3Packages and git, and into no more");
 
     for (query, code) in [
@@ -75,10 +80,44 @@ fn names_move_with_the_package_set_and_are_kept_for_its_commit() {
 
     let set = fs::read_to_string(repository.path().join("default.nix")).unwrap();
     let second = repository.commit(&set.replacen("  one =", "  only = one;\n  one =", 1));
+    // Without anybody who asks, as somebody has of late.
+    wait_until("the new names are listed", || calls(&server) > before);
     wait_until("the new names", || {
         let found = names(&server, "prefix=on");
         found["revision"] == second && found["packages"] == json!(["one", "only"])
     });
+    assert_eq!(calls(&server), before + 1);
+}
+
+#[test]
+fn the_front_page_has_names_listed_before_they_are_typed() {
+    let server = Setup::new(debian()).builder(COUNTING).start();
+    assert_eq!(get(&server.address, "/").status, 200);
+    wait_until("the names are listed", || calls(&server) == 1);
+}
+
+/// It would be as long as the slowest of the sets that strangers have asked for.
+#[test]
+fn slow_sets_do_not_keep_up_the_package_set_itself() {
+    let slow = r#"
+if [ "$1" != --check ]; then
+  request=$(cat)
+  case $request in *'"names_in":"slow"'*) sleep 1000 ;; esac
+  printf %s "$request" | "$REAL_BUILDER"
+else
+  exec "$REAL_BUILDER" "$@"
+fi"#;
+    let repository = Repository::of_fixtures();
+    let set = fs::read_to_string(repository.path().join("default.nix")).unwrap();
+    repository.commit(&set.replacen("  one =", "  slow = { };\n  one =", 1));
+    let server = Setup::new(repository.source()).builder(slow).start();
+    assert_eq!(names(&server, "prefix=on")["packages"], json!(["one"]));
+    let path = "/api/v1/packages?prefix=slow.";
+    assert_eq!(get(&server.address, path).json()["state"], "indexing");
+    repository.commit(&set.replacen("  one =", "  only = one;\n  one =", 1));
+    repository.git(&["branch", "next"]);
+    assert_eq!(names(&server, "prefix=on&tag=next")["packages"], json!(["one", "only"]));
+    assert_eq!(get(&server.address, path).json()["state"], "indexing");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails")]
 
 mod access;
+mod api;
 mod architecture;
 mod book;
 mod bucket;

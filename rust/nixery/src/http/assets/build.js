@@ -16,12 +16,23 @@ const inWords = {
 if (log) log.textContent = "";
 const events = new EventSource(location.pathname.replace(/^\/builds\//, "/api/v1/builds/"));
 
+// Which build is shown: it may be another one once the connection was lost, which is told
+// from its first line on.
+let shown = "";
+
+function isOf(event) {
+  const [build] = event.lastEventId.split("-");
+  if (log && shown && build !== shown) log.textContent = "";
+  shown = build;
+}
+
 let begun = performance.now();
 const clock = setInterval(() => {
   seconds.textContent = ((performance.now() - begun) / 1000).toFixed(1);
 }, 100);
 
 events.addEventListener("state", (event) => {
+  isOf(event);
   const build = JSON.parse(event.data);
   begun = performance.now() - build.seconds * 1000;
   const text = inWords[build.state];
@@ -29,6 +40,7 @@ events.addEventListener("state", (event) => {
   if (text && words.textContent !== text(build)) words.textContent = text(build);
 });
 events.addEventListener("log", (event) => {
+  isOf(event);
   if (!log) return;
   const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
   log.append(JSON.parse(event.data).map((line) => line + "\n").join(""));

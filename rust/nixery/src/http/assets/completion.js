@@ -51,57 +51,69 @@ export class Completion {
     if (found.state === "indexing") this.wait(AGAIN);
   }
 
+  get isOpen() {
+    return !this.list.hidden;
+  }
+
   show({ state, packages, more }, text) {
-    const options = packages.map((name, index) => {
-      const option = document.createElement("li");
-      Object.assign(option, { id: `suggestion-${index}`, role: "option", textContent: name });
-      option.setAttribute("aria-selected", "false");
-      return option;
-    });
-    this.list.replaceChildren(...options);
-    this.active = -1;
-    const isOpen = options.length > 0 && !(packages.length === 1 && packages[0] === text);
+    // While names are looked for, the list comes again and again: what is chosen stays.
+    const chosen = this.list.children[this.active]?.textContent;
+    const before = [...this.list.children].map((option) => option.textContent);
+    if (before.join(" ") !== packages.join(" ")) {
+      this.list.replaceChildren(...packages.map((name, index) => {
+        const option = document.createElement("li");
+        Object.assign(option, { id: `suggestion-${index}`, role: "option", textContent: name });
+        option.setAttribute("aria-selected", "false");
+        return option;
+      }));
+      this.active = -1;
+      this.mark(chosen ? packages.indexOf(chosen) : -1);
+    }
+    const isOpen = packages.length > 0 && !(packages.length === 1 && packages[0] === text);
     this.list.hidden = !isOpen;
     this.input.setAttribute("aria-expanded", String(isOpen));
-    this.input.removeAttribute("aria-activedescendant");
+    const number = `${packages.length}${more ? " and more" : ""}`;
     if (state === "indexing") this.hint.textContent = "The names of packages are being listed …";
     else if (state === "unavailable") this.hint.textContent = "";
-    else if (!options.length) this.hint.textContent = `No package has ${text} in its name.`;
-    else if (isOpen) this.hint.textContent = `${options.length}${more ? " and more" : ""} names`;
+    else if (!packages.length) this.hint.textContent = `No package has ${text} in its name.`;
+    else if (isOpen) this.hint.textContent = number === "1" ? "1 name" : `${number} names`;
     else this.hint.textContent = "";
   }
 
   close() {
     clearTimeout(this.timer);
     this.asked++;
+    this.mark(-1);
     this.list.hidden = true;
-    this.active = -1;
     this.hint.textContent = "";
     this.input.setAttribute("aria-expanded", "false");
-    this.input.removeAttribute("aria-activedescendant");
   }
 
   key(event) {
-    const options = [...this.list.children];
-    const isOpen = !this.list.hidden;
-    if (event.key === "Escape" && isOpen) {
+    const options = this.list.children;
+    if (event.key === "Escape" && this.isOpen) {
       event.preventDefault();
       this.close();
     } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
-      if (!isOpen) return this.ask();
+      if (!this.isOpen) return this.ask();
       const step = event.key === "ArrowDown" ? 1 : -1;
       const from = this.active < 0 && step < 0 ? 0 : this.active;
-      this.mark(options, (from + step + options.length) % options.length);
-    } else if (event.key === "Enter" && isOpen && this.active >= 0) {
+      this.mark((from + step + options.length) % options.length);
+    } else if (event.key === "Enter" && this.isOpen) {
+      // Whoever is among the names doesn't want an image made yet.
       event.preventDefault();
-      this.take(options[this.active]);
+      if (this.active >= 0) this.take(options[this.active]);
+      else this.close();
     }
   }
 
-  mark(options, index) {
+  // Chooses one of the options; none of them with -1.
+  mark(index) {
+    const options = this.list.children;
     options[this.active]?.setAttribute("aria-selected", "false");
     this.active = index;
+    if (index < 0) return this.input.removeAttribute("aria-activedescendant");
     options[index].setAttribute("aria-selected", "true");
     options[index].scrollIntoView({ block: "nearest" });
     this.input.setAttribute("aria-activedescendant", options[index].id);
@@ -111,7 +123,7 @@ export class Completion {
     const { value } = this.input;
     const { begin, end } = this.word();
     const name = `${option.textContent} `;
-    this.input.value = value.slice(0, begin) + name + value.slice(end).trimStart();
+    this.input.value = value.slice(0, begin) + name + value.slice(end).replace(/^[\s,/]+/, "");
     this.input.setSelectionRange(begin + name.length, begin + name.length);
     this.close();
     this.taken();

@@ -13,14 +13,42 @@ const host = form.dataset.host;
 // The components that a name may have (the book: reference, HTTP API).
 const component = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
 
+// The most bytes that a name may have.
+const longest = 255;
+
+const platforms = ["amd64", "arm64"];
+
+// The parts of what somebody has typed, or pasted: a whole name too, with host and tag.
+function parts(text) {
+  const names = text.split("/").filter(Boolean);
+  const [first, second] = names;
+  const isHost = /:/.test(first) || first === "localhost" || first === host.replace(/:\d+$/, "")
+    || (first.includes(".") && ["shell", ...platforms].includes(second));
+  if (names.length > 1 && isHost) names.shift();
+  if (names.length) names.push(names.pop().replace(/@.*|:[\w.-]*$/, ""));
+  return names.filter(Boolean);
+}
+
 function compose() {
-  const names = packages.value.toLowerCase().split(/[\s,/]+/).filter(Boolean);
-  const wrong = names.find((name) => !component.test(name));
-  const parts = [];
-  if (platform.value) parts.push(platform.value);
-  if (shell.checked) parts.push("shell");
-  parts.push(...names);
-  return { name: parts.join("/"), wrong, isEmpty: !names.length && !shell.checked };
+  const words = packages.value.toLowerCase().split(/[\s,]+/).filter((word) => /[^/]/.test(word));
+  const typed = new Set(words.flatMap(parts));
+  // Registries know these only at the front.
+  const wanted = new Set([platform.value, ...platforms.filter((one) => typed.has(one))]);
+  wanted.delete("");
+  const hasShell = shell.checked || typed.has("shell");
+  const names = [...typed].filter((word) => word !== "shell" && !platforms.includes(word));
+  const name = [...wanted, ...(hasShell ? ["shell"] : []), ...names].join("/");
+  return { name, hasShell, problem: wrong(names, wanted, name), isEmpty: !names.length && !hasShell };
+}
+
+// What is wrong with it; null for a name that is still being typed.
+function wrong(names, wanted, name) {
+  const bad = names.find((one) => !component.test(one));
+  const isTyped = document.activeElement === packages && /[._-]$/.test(bad);
+  if (bad) return isTyped ? null : `${bad} can't be a part of a name`;
+  if (wanted.size > 1) return "an image is for one platform: amd64 or arm64";
+  if (name.length > longest) return `the name has ${name.length} bytes: ${longest} are possible`;
+  return "";
 }
 
 // Says what went wrong, or right.
@@ -30,33 +58,46 @@ function say(text, isBad = false) {
 }
 
 function show() {
-  const { name, wrong, isEmpty } = compose();
-  say(wrong ? `${wrong} can't be a part of a name` : "", true);
-  packages.setAttribute("aria-invalid", wrong ? "true" : "false");
-  const isGood = !wrong && !isEmpty;
-  command.textContent = isGood
-    ? `docker run --rm -ti ${host}/${name}${shell.checked ? " bash" : ""}`
-    : "";
+  const { name, hasShell, problem, isEmpty } = compose();
+  say(problem ?? "", true);
+  packages.setAttribute("aria-invalid", problem ? "true" : "false");
+  const isGood = problem === "" && !isEmpty;
+  command.textContent = isGood ? `docker run --rm -ti ${host}/${name}${hasShell ? " bash" : ""}` : "";
   form.elements.make.disabled = !isGood;
   form.elements.copy.disabled = !isGood;
   clearTimeout(looking);
   looking = setTimeout(showLayers, 400, isGood ? name : "");
 }
 
+// How often it is looked whether the image has been made meanwhile, in milliseconds.
+const LOOK = 5000;
+
 let looking = 0;
+let wanted = "";
 let shown = "";
 
 // What the image consists of, if it has been made: as its own page shows it.
 async function showLayers(name) {
+  wanted = name;
   if (name === shown) return;
-  shown = name;
+  shown = "";
   layers.replaceChildren();
   if (!name) return;
-  const answer = await fetch(`/builds/${name}/latest`);
-  if (!answer.ok || name !== shown) return;
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const contents = page.getElementById("contents");
-  if (contents && name === shown) layers.replaceChildren(contents);
+  try {
+    const answer = await fetch(`/builds/${name}/latest`);
+    if (!answer.ok) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const contents = page.getElementById("contents");
+    if (!contents || name !== wanted) return;
+    layers.replaceChildren(contents);
+    shown = name;
+  } catch {
+    // The server can't be reached. It is looked again.
+  }
+}
+
+function lookAgain() {
+  if (wanted && !shown && !document.hidden) showLayers(wanted);
 }
 
 async function names(word) {
@@ -69,7 +110,11 @@ function remember() {
   const chosen = new URLSearchParams({ packages: packages.value });
   if (!shell.checked) chosen.set("shell", "no");
   if (platform.value) chosen.set("platform", platform.value);
-  history.replaceState(null, "", `#${chosen}`);
+  try {
+    history.replaceState(null, "", `#${chosen}`);
+  } catch {
+    // Some browsers allow that a hundred times in half a minute only.
+  }
 }
 
 function recall() {
@@ -118,11 +163,17 @@ form.addEventListener("submit", async (event) => {
     say("the server can't be reached at the moment", true);
   }
 });
+// What was still being typed is wrong now, or isn't.
+packages.addEventListener("blur", show);
+document.addEventListener("visibilitychange", lookAgain);
+window.addEventListener("focus", lookAgain);
+setInterval(lookAgain, LOOK);
 window.addEventListener("hashchange", () => {
   recall();
   show();
 });
 
 form.hidden = false;
+document.getElementById("usage").hidden = true;
 recall();
 show();

@@ -3,14 +3,14 @@
 //! The builder is asked for a set's names when somebody first wants to see them, and
 //! again when the package set has moved; meanwhile the names of before are shown.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod shelf;
+
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::cache::Directory;
@@ -18,25 +18,33 @@ use crate::error_chain::ErrorChain;
 use crate::flights::Flights;
 use crate::image::component_of;
 use crate::nix::{Builder, NixError};
-use crate::oci::Digest;
 use crate::pin::Pins;
 use crate::source::{Snapshot, SourceAt};
+use shelf::{Entry, Shelf};
 
 /// For how long somebody waits who asks; after that, the names are looked for without
 /// him.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// For how long names are shown of what may have changed unnoticed, and after how long it
-/// is tried again what failed.
-const TRUSTED: Duration = Duration::from_mins(1);
-
-/// Sets whose names are kept in memory. Those of nixpkgs are about a megabyte, nearly all
-/// others less.
-const CAPACITY: usize = 100;
+/// Most parts, between dots, of a name that is completed. A set may have itself in it, as
+/// `pkgs.pkgs` of nixpkgs, so that there would be no end of them.
+const DEEPEST: usize = 3;
 
 /// Sets that may be asked about or wait for that. Each takes Nix a second or so, one
 /// after another.
 const PLACES: usize = 8;
+
+/// For how long Nix may list the names of a set.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// The same for a package set itself, which may have to be fetched first.
+const LIMIT_AT_THE_TOP: Duration = Duration::from_mins(2);
+
+/// How often it is looked whether a package set has moved whose names are in use.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// For how long after somebody has wanted names they are in use.
+const IN_USE: Duration = Duration::from_hours(1);
 
 /// Knows the names of package sets.
 #[derive(Clone, Debug)]
@@ -46,26 +54,26 @@ pub struct Catalogue(Arc<Inner>);
 struct Inner {
     builder: Arc<Builder>,
     pins: Pins,
-    saved: Arc<Directory>,
     system: &'static str,
-    known: Mutex<HashMap<SetOf, Entry>>,
+    shelf: Shelf,
     flights: Flights<(SetOf, Snapshot), ()>,
+    /// For package sets themselves.
+    top: Queue,
+    /// For sets in them, which may be slow, and are chosen by whoever asks.
+    within: Queue,
+    /// When somebody last wanted names.
+    used: Mutex<Option<Instant>>,
+}
+
+/// Those who wait for Nix, and whose turn it is.
+#[derive(Debug)]
+struct Queue {
     places: Semaphore,
     turn: Semaphore,
 }
 
 /// A set of a package set, which has the empty name itself.
 type SetOf = (SourceAt, String);
-
-/// What is known of a set.
-#[derive(Clone, Debug)]
-struct Entry {
-    snapshot: Snapshot,
-    /// As they are written in names of images, sorted; `None`: they could not be had.
-    names: Option<Arc<[String]>>,
-    read: Instant,
-    used: Instant,
-}
 
 /// Names that begin with, or else have in them, what somebody has typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,13 +110,35 @@ impl Catalogue {
         Self(Arc::new(Inner {
             builder,
             pins,
-            saved,
             system,
-            known: Mutex::default(),
+            shelf: Shelf::new(saved, system),
             flights: Flights::default(),
-            places: Semaphore::new(PLACES),
-            turn: Semaphore::new(1),
+            top: Queue::new(),
+            within: Queue::new(),
+            used: Mutex::default(),
         }))
+    }
+
+    /// Has the names of a package set listed in the background, as they will be wanted.
+    pub fn prepare(&self, source: SourceAt) {
+        self.0.is_used();
+        let inner = Arc::clone(&self.0);
+        tokio::spawn(async move { inner.names(&source, "").await });
+    }
+
+    /// Has the names of a package set listed whenever it has moved, as long as they are in
+    /// use. Ends only for a directory, whose names are listed when they are asked for.
+    pub async fn follow(&self, source: SourceAt) {
+        // All of a directory is read to find out whether it has changed.
+        if matches!(source, SourceAt::Path { .. }) {
+            return;
+        }
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if self.0.last_used().is_some_and(|used| used.elapsed() < IN_USE) {
+                self.0.names(&source, "").await;
+            }
+        }
     }
 
     /// What `source` is at, if that is found out soon.
@@ -121,6 +151,15 @@ impl Catalogue {
     /// a name, and a dot after each set that it is in.
     pub async fn complete(&self, source: &SourceAt, typed: &str, limit: usize) -> Completion {
         let (set, start) = typed.rsplit_once('.').unwrap_or(("", typed));
+        if typed.split('.').count() > DEEPEST {
+            return Completion {
+                revision: None,
+                state: State::Ready,
+                names: Vec::new(),
+                has_more: false,
+            };
+        }
+        self.0.is_used();
         let (state, entry) = self.0.names(source, set).await;
         let mut completion = Completion {
             revision: entry.as_ref().and_then(|entry| entry.snapshot.revision().map(str::to_owned)),
@@ -128,7 +167,7 @@ impl Catalogue {
             names: Vec::new(),
             has_more: false,
         };
-        let Some(names) = entry.and_then(|entry| entry.names) else { return completion };
+        let Some(names) = entry.and_then(|entry| entry.names.ok()) else { return completion };
         let begin = names.iter().filter(|name| name.starts_with(start));
         let contain = names.iter().filter(|name| name.contains(start) && !name.starts_with(start));
         let mut found = begin.chain(contain);
@@ -142,6 +181,12 @@ impl Catalogue {
     }
 }
 
+impl Queue {
+    fn new() -> Self {
+        Self { places: Semaphore::new(PLACES), turn: Semaphore::new(1) }
+    }
+}
+
 impl Inner {
     /// The names of a set, which are asked for where they are not known.
     fn names<'a>(
@@ -152,8 +197,11 @@ impl Inner {
         // Boxed, since it is about the set that this one is in first.
         async move {
             let of = (source.clone(), set.to_owned());
-            let before = self.entry(&of);
-            let snapshot = match timeout(PATIENCE, self.pins.pin(source.clone())).await {
+            let before = self.shelf.get(&of);
+            // Who is shown something need not wait for what is newer.
+            let has_names = before.as_ref().is_some_and(|entry| entry.names.is_ok());
+            let patience = if has_names { PATIENCE / 4 } else { PATIENCE };
+            let snapshot = match timeout(patience, self.pins.pin(source.clone())).await {
                 Ok(Ok(pin)) => pin.snapshot,
                 Ok(Err(_)) => return (State::Unavailable, before),
                 Err(_) => return (State::Indexing, before),
@@ -165,7 +213,7 @@ impl Inner {
             if !set.is_empty() {
                 let (outer, name) = set.rsplit_once('.').unwrap_or(("", set));
                 let (state, entry) = self.names(source, outer).await;
-                let names = entry.and_then(|entry| entry.names).unwrap_or_default();
+                let names = entry.and_then(|entry| entry.names.ok()).unwrap_or_default();
                 if names.binary_search_by(|known| (**known).cmp(name)).is_err() {
                     return (state, None);
                 }
@@ -178,11 +226,12 @@ impl Inner {
                     async move { inner.learn(of, snapshot).await }
                 },
             );
-            // A result that nobody waits for any more is found by the next who asks.
-            if timeout(PATIENCE, ask).await.is_err() {
+            // Begun in any case. A result that nobody waits for is found by the next who asks.
+            let patience = if has_names { Duration::ZERO } else { PATIENCE };
+            if timeout(patience, ask).await.is_err() {
                 return (State::Indexing, before);
             }
-            match self.entry(&of).filter(|entry| entry.snapshot == snapshot) {
+            match self.shelf.get(&of).filter(|entry| entry.snapshot == snapshot) {
                 Some(entry) => (entry.state(), Some(entry)),
                 // There was no place.
                 None => (State::Indexing, before),
@@ -193,83 +242,42 @@ impl Inner {
 
     /// Asks the builder for the names of a set, or finds them saved.
     async fn learn(&self, of: SetOf, snapshot: Snapshot) {
-        let Ok(_place) = self.places.try_acquire() else { return };
-        // Never closed.
-        let Ok(_turn) = self.turn.acquire().await else { return };
-        let key = snapshot.is_fixed().then(|| self.key(&snapshot, &of.1));
-        let mut names = match key {
-            Some(key) => self.saved(key).await,
-            None => None,
+        let set = of.1.as_str();
+        let (queue, limit) = match set {
+            "" => (&self.top, LIMIT_AT_THE_TOP),
+            _ => (&self.within, LIMIT),
         };
+        let Ok(_place) = queue.places.try_acquire() else { return };
+        // Never closed.
+        let Ok(_turn) = queue.turn.acquire().await else { return };
+        let mut names = self.shelf.load(&snapshot, set).await;
         if names.is_none() {
-            match self.builder.names(snapshot.source(), self.system, &of.1).await {
+            match self.builder.names(snapshot.source(), self.system, set, limit).await {
                 Ok(attributes) => {
                     let components: Vec<String> = names_of(&attributes);
-                    if let Some(key) = key {
-                        self.save(key, &components).await;
-                    }
+                    self.shelf.save(&snapshot, set, &components).await;
                     names = Some(components);
                 }
                 Err(NixError::ShuttingDown) => return,
+                Err(NixError::TimedOut { limit }) => {
+                    let seconds = limit.as_secs();
+                    tracing::warn!(seconds, set, "Nix takes too long to list names of packages");
+                }
                 Err(error) => {
                     let error = ErrorChain(&error).to_string();
-                    tracing::warn!(error, set = of.1, "the names of packages can't be listed");
+                    tracing::warn!(error, set, "the names of packages can't be listed");
                 }
             }
         }
-        let now = Instant::now();
-        let mut known = self.lock();
-        if known.len() >= CAPACITY && !known.contains_key(&of) {
-            let oldest = known.iter().min_by_key(|(_, entry)| entry.used);
-            if let Some(oldest) = oldest.map(|(of, _)| of.clone()) {
-                known.remove(&oldest);
-            }
-        }
-        let names = names.map(Arc::from);
-        known.insert(of, Entry { snapshot, names, read: now, used: now });
+        self.shelf.put(of, snapshot, names);
     }
 
-    fn key(&self, snapshot: &Snapshot, set: &str) -> Digest {
-        let text = serde_json::json!(["names", 1, snapshot.identity(), self.system, set]);
-        Digest::of(text.to_string().as_bytes())
+    fn is_used(&self) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    async fn saved(&self, key: Digest) -> Option<Vec<String>> {
-        let saved = Arc::clone(&self.saved);
-        let content = spawn_blocking(move || saved.get(&key)).await.ok()??;
-        serde_json::from_slice(&content).ok()
-    }
-
-    async fn save(&self, key: Digest, names: &[String]) {
-        let saved = Arc::clone(&self.saved);
-        // Serialising to memory can't fail.
-        let content = serde_json::to_vec(names).unwrap_or_default();
-        // Fails only at shutdown.
-        let _ = spawn_blocking(move || saved.put(&key, &content)).await;
-    }
-
-    fn entry(&self, of: &SetOf) -> Option<Entry> {
-        let mut known = self.lock();
-        let entry = known.get_mut(of)?;
-        entry.used = Instant::now();
-        Some(entry.clone())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<SetOf, Entry>> {
-        // A map of plain values is whole after any panic.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Entry {
-    /// Whether it is what there is to know of `snapshot`.
-    fn is_of(&self, snapshot: &Snapshot) -> bool {
-        let is_lasting = snapshot.is_fixed() && self.names.is_some();
-        self.snapshot == *snapshot && (is_lasting || self.read.elapsed() < TRUSTED)
-    }
-
-    fn state(&self) -> State {
-        if self.names.is_some() { State::Ready } else { State::Unavailable }
+    fn last_used(&self) -> Option<Instant> {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
