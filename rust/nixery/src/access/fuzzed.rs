@@ -36,7 +36,7 @@ fn rules() {
     ];
     parser("access rules", seeds)
         .words([" may ", "pull", "build", "**", "*.", ", "])
-        .factor(128)
+        .factor(256)
         .run(
             |input| {
                 std::str::from_utf8(input).ok()?.parse::<Rule>().map_err(|e| e.to_string()).ok()
