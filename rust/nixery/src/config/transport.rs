@@ -90,7 +90,7 @@ pub(super) fn limits(raw: &Raw, layers: &Layers) -> Result<LimitsConfig, ConfigE
             1,
             many,
         )?,
-        streams: small("streams", limits.streams, 100, 1, 10_000)?,
+        streams: small("streams", limits.streams, 16, 1, 10_000)?,
         header_timeout: seconds("header_timeout", limits.header_timeout, 30)?,
         idle_timeout: seconds("idle_timeout", limits.idle_timeout, 120)?,
         write_timeout: seconds("write_timeout", limits.write_timeout, 120)?,
@@ -108,5 +108,13 @@ pub(super) fn limits(raw: &Raw, layers: &Layers) -> Result<LimitsConfig, ConfigE
         .filter(|&rate| rate != 0),
         requests_burst: small("requests_burst", limits.requests_burst, 500, 1, 1_000_000)?,
         watchers: count("watchers", limits.watchers, 1000, 0, many)?,
+        downloads: count("downloads", limits.downloads, 1024, 1, many)?,
+        downloads_per_address: count(
+            "downloads_per_address",
+            limits.downloads_per_address,
+            512,
+            1,
+            many,
+        )?,
     })
 }

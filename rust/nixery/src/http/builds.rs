@@ -16,15 +16,17 @@ use futures_util::{Stream, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 use super::asked::{Below, page_of};
 use super::error::ApiError;
+use super::forwarded::Client;
 use super::gate::Visitor;
+use super::places::Place;
 use super::{Shared, accept};
 use crate::access::Right;
 use crate::assemble::{AssembleError, Ended, Failure, Image, Progress, Step, StoredManifest};
-use crate::counters::{self, Refused};
+use crate::counters::{self, Full, Refused};
 
 /// For how long POST waits whether there is an answer at once.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -158,6 +160,7 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
     visitor: Visitor,
+    client: Client,
     Below(path): Below,
     query: Result<Query<From>, QueryRejection>,
     headers: HeaderMap,
@@ -169,9 +172,12 @@ pub(super) async fn show(
     let build = build.ok_or(ApiError::NoBuild)?;
     if accept::wants_events(&headers) {
         let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
-        let place = Arc::clone(&shared.watchers).try_acquire_owned().map_err(|_| {
+        let place = shared.watchers.enter(client.0).map_err(|full| {
             counters::request_refused(Refused::Watchers);
-            ApiError::TooManyWatchers
+            match full {
+                Full::Total => ApiError::TooManyWatchers,
+                Full::Address => ApiError::TooManyWatchersOfClient,
+            }
         })?;
         let events = Sse::new(events(build, last.unwrap_or(from), place));
         return Ok(([NO_STORE], events.keep_alive(KeepAlive::default())).into_response());
@@ -229,7 +235,7 @@ struct Watcher {
     is_new: bool,
     ready: VecDeque<Event>,
     is_told: bool,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// The state of a build whenever it changes (`state`), its log (`log`, a JSON list of
@@ -238,7 +244,7 @@ struct Watcher {
 fn events(
     build: Arc<Progress>,
     from: u64,
-    place: OwnedSemaphorePermit,
+    place: Place,
 ) -> impl Stream<Item = Result<Event, Infallible>> + use<> {
     let changes = build.changes();
     let ready = VecDeque::new();

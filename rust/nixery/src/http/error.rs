@@ -90,6 +90,15 @@ pub(super) enum ApiError {
     TooManyRequests { seconds: u64 },
     #[error("too many clients watch builds at the moment: ask for the build without its events")]
     TooManyWatchers,
+    #[error(
+        "too many clients at your address watch builds at the moment: ask for the build without \
+         its events"
+    )]
+    TooManyWatchersOfClient,
+    #[error("too many blobs are being sent at the moment")]
+    TooManyDownloads,
+    #[error("too many blobs are being sent to your address: fetch fewer at a time")]
+    TooManyDownloadsOfClient,
 }
 
 impl From<Failure> for ApiError {
@@ -124,9 +133,11 @@ impl ApiError {
                 (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "UNSUPPORTED")
             }
             Self::BodyTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "UNSUPPORTED"),
-            Self::TooManyRequests { .. } | Self::TooManyWatchers => {
-                (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS")
-            }
+            Self::TooManyRequests { .. }
+            | Self::TooManyWatchers
+            | Self::TooManyWatchersOfClient
+            | Self::TooManyDownloadsOfClient => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+            Self::TooManyDownloads => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
             Self::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
             Self::Denied { .. } | Self::ForeignPage => (StatusCode::FORBIDDEN, "DENIED"),
             Self::TooManyLogins => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),

@@ -1,8 +1,11 @@
 //! Which client a request is of, where proxies stand between.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use axum::http::{HeaderMap, HeaderName};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 /// What proxies say of whom they pass a request on for: addresses, each proxy's at the end.
@@ -33,10 +36,11 @@ impl TrustedProxies {
             return client;
         }
         for value in headers.get_all(FORWARDED_FOR).iter().rev() {
-            let Ok(list) = value.to_str() else { return client };
-            for entry in list.rsplit(',') {
+            // What stands before a proxy's entry is the client's, and may be any bytes.
+            for entry in value.as_bytes().rsplit(|&byte| byte == b',') {
                 // What isn't an address was not written by a proxy that can be believed.
-                let Some(address) = address(entry.trim()) else { return client };
+                let entry = str::from_utf8(entry).ok().and_then(|entry| address(entry.trim()));
+                let Some(address) = entry else { return client };
                 client = Some(address);
                 if !self.contains(address) {
                     return client;
@@ -52,6 +56,25 @@ fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let address = bare.parse().or_else(|_| text.parse().map(|with: SocketAddr| with.ip()));
     address.ok().map(|address| address.to_canonical())
+}
+
+/// Whom a request is of, in its extensions, where the limits for each client hold for them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Client(pub(super) Option<IpAddr>);
+
+impl Client {
+    /// As [`super::Limiter::name_client`] has put it there.
+    pub(super) fn of(extensions: &Extensions) -> Self {
+        extensions.get().copied().unwrap_or_default()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Client {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(request: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&request.extensions))
+    }
 }
 
 /// The addresses that one client most likely has all of: a site is given a /64 of IPv6, or
@@ -72,12 +95,12 @@ mod tests {
 
     use super::*;
 
-    fn client(peer: &str, lines: &[&str]) -> String {
+    fn client(peer: &str, lines: &[impl AsRef<[u8]>]) -> String {
         let networks = ["10.0.0.0/8", "2001:db8:1::/48"].map(|network| network.parse().unwrap());
         let proxies = TrustedProxies::new(networks.to_vec());
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(FORWARDED_FOR, HeaderValue::from_str(line).unwrap());
+            headers.append(FORWARDED_FOR, HeaderValue::from_bytes(line.as_ref()).unwrap());
         }
         let client = proxies.client(peer.parse().ok(), &headers);
         client.map_or("none".to_owned(), |client| client.to_string())
@@ -104,8 +127,18 @@ mod tests {
     fn what_is_no_address_ends_the_list() {
         assert_eq!(client("10.0.0.1", &["192.0.2.7, unknown"]), "10.0.0.1");
         assert_eq!(client("10.0.0.1", &["unknown, 10.0.0.2"]), "10.0.0.2");
-        assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
-        assert_eq!(client("a UNIX socket", &[]), "none");
+        assert_eq!(client("10.0.0.1", &[""; 0]), "10.0.0.1");
+        assert_eq!(client("a UNIX socket", &[""; 0]), "none");
+    }
+
+    /// A byte that is no text once hid the whole header, and with it the client.
+    #[test]
+    fn bytes_that_are_no_text_hide_nobody() {
+        for peer in ["10.0.0.1", "a UNIX socket"] {
+            assert_eq!(client(peer, &[b"\xff, 192.0.2.7"]), "192.0.2.7");
+            assert_eq!(client(peer, &[&b"\xff"[..], b"192.0.2.7, 10.0.0.2"]), "192.0.2.7");
+            assert_eq!(client(peer, &[b"192.0.2.9\xff, 10.0.0.2"]), "10.0.0.2");
+        }
     }
 
     #[test]

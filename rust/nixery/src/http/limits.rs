@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use ipnet::IpNet;
 
 use super::error::ApiError;
-use super::forwarded::{TrustedProxies, site};
+use super::forwarded::{Client, TrustedProxies, site};
 use super::rates::Rates;
 use crate::counters::{self, Refused};
 
@@ -50,6 +50,14 @@ impl Limiter {
     /// Whether this is the address of a proxy that is trusted.
     pub fn trusts(&self, address: IpAddr) -> bool {
         self.proxies.contains(address)
+    }
+
+    /// Puts into a request's extensions whom it is of. Who is trusted to be many has no limits
+    /// for one client. `peer` is `None` at a UNIX socket.
+    pub fn name_client<B>(&self, request: &mut Request<B>, peer: Option<IpAddr>) {
+        let client = self.proxies.client(peer, request.headers());
+        let client = Client(client.filter(|&client| !self.trusts(client)));
+        request.extensions_mut().insert(client);
     }
 
     /// The answer to a request that is not let in. `peer` is `None` at a UNIX socket.

@@ -122,23 +122,36 @@ fn connections_are_limited_for_each_address_and_in_all() {
 
 #[test]
 fn only_so_many_clients_watch_builds() {
-    let server = Setup::new(fixtures()).variable("NIXERY_LIMITS_WATCHERS", "2").start();
+    // A quarter for each address.
+    let server = Setup::new(fixtures())
+        .variable("NIXERY_LIMITS_WATCHERS", "8")
+        .variable("NIXERY_TRUSTED_PROXIES", "127.0.0.0/8")
+        .start();
     let path = "/api/v1/builds/hanging-5/latest";
     request(&server.address, "POST", path, &[]);
-    let watch = || {
+    let watch_from = |client: &str| {
         let mut stream = connect(&server);
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n")
-            .unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\
+             X-Forwarded-For: {client}\r\n\r\n"
+        )
+        .unwrap();
         let mut begin = [0; 12];
         stream.read_exact(&mut begin).unwrap();
         (stream, String::from_utf8_lossy(&begin).into_owned())
     };
+    let watch = || watch_from("192.0.2.1");
     let (one, two) = (watch(), watch());
     assert_eq!([one.1.as_str(), two.1.as_str()], ["HTTP/1.1 200", "HTTP/1.1 200"]);
     assert_eq!(watch().1, "HTTP/1.1 429");
     assert_eq!(server.get(path).status, 200, "without events");
     drop(one.0);
     wait_until("a place", || watch().1 == "HTTP/1.1 200");
+    // Others are not in its way, up to the limit of all.
+    let others: Vec<_> = (2..9).map(|n| watch_from(&format!("192.0.2.{n}"))).collect();
+    let let_in = others.iter().filter(|other| other.1 == "HTTP/1.1 200").count();
+    assert!((6..8).contains(&let_in), "{let_in} of 7");
 }
 
 /// With the defaults: a load test from one address is no attack.
