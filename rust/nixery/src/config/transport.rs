@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::effective::MAX_SECONDS;
 use super::origin::{Layers, how_to_set};
@@ -49,7 +49,7 @@ pub(super) fn tls(
 pub(super) fn trusted_proxies(raw: &Raw, layers: &Layers) -> Result<Vec<IpNet>, ConfigError> {
     let network = |text: &String| {
         let address = || text.parse::<IpAddr>().map(IpNet::from);
-        text.parse::<IpNet>().or_else(|_| address()).map_err(|_| {
+        text.parse::<IpNet>().or_else(|_| address()).map(canonical).map_err(|_| {
             let problem = format!(
                 "found {text:?}, expected IP addresses and networks such as 10.0.0.0/8 and \
                  2001:db8::/32"
@@ -58,6 +58,19 @@ pub(super) fn trusted_proxies(raw: &Raw, layers: &Layers) -> Result<Vec<IpNet>, 
         })
     };
     raw.server.trusted_proxies.iter().flatten().map(network).collect()
+}
+
+/// The network of IPv4 that one of IPv6 stands for, whose addresses clients have here
+/// (RFC 4291, 2.5.5.2).
+fn canonical(network: IpNet) -> IpNet {
+    let of_v4 = |network: &Ipv6Net| {
+        let address = network.addr().to_ipv4_mapped()?;
+        Ipv4Net::new(address, network.prefix_len().checked_sub(96)?).ok()
+    };
+    match network {
+        IpNet::V4(_) => network,
+        IpNet::V6(v6) => of_v4(&v6).map_or(network, IpNet::V4),
+    }
 }
 
 /// Fills in defaults and checks every value.

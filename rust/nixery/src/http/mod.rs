@@ -46,6 +46,7 @@ use crate::assemble::Assembler;
 use crate::catalogue::Catalogue;
 use crate::counters::request_seconds;
 use crate::disk::Disk;
+use crate::flights::Flights;
 use crate::platform::Platform;
 use crate::source::{LATEST, Source, SourceAt, TagRules};
 use crate::storage::Storage;
@@ -55,6 +56,7 @@ use forwarded::Client;
 pub use gate::Gate;
 use gate::Visitor;
 use route::{Reference, Route};
+use web::Readiness;
 
 pub use forwarded::site;
 pub use limits::{Limiter, RequestLimits};
@@ -109,6 +111,7 @@ struct Shared {
     files: Option<ServeDir>,
     watchers: Places,
     downloads: Places,
+    readiness: Flights<(), Readiness>,
 }
 
 impl Registry {
@@ -157,7 +160,9 @@ pub fn router(registry: Registry) -> Router {
     let of_one = registry.max_watchers.div_ceil(WATCHERS_SHARE);
     let watchers = Places::new(registry.max_watchers, of_one);
     let downloads = Places::new(registry.max_downloads, registry.max_downloads_per_address);
-    let shared = Arc::new(Shared { registry, buffers, durations, files, watchers, downloads });
+    let readiness = Flights::default();
+    let shared =
+        Arc::new(Shared { registry, buffers, durations, files, watchers, downloads, readiness });
     let router = Router::new()
         .route("/", get(web::index))
         .route("/assets/{name}", get(layout::asset))
