@@ -11,6 +11,11 @@ use ipnet::IpNet;
 /// What proxies say of whom they pass a request on for: addresses, each proxy's at the end.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// The client that a request is of, among the request's extensions; `None` if that is not
+/// known, as at a UNIX socket.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Client(pub Option<IpAddr>);
+
 /// The proxies whose word is taken.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TrustedProxies(Vec<IpNet>);
@@ -58,12 +63,8 @@ fn address(text: &str) -> Option<IpAddr> {
     address.ok().map(|address| address.to_canonical())
 }
 
-/// Whom a request is of, in its extensions, where the limits for each client hold for them.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Client(pub(super) Option<IpAddr>);
-
 impl Client {
-    /// As [`super::Limiter::name_client`] has put it there.
+    /// As what serves connections has put it there.
     pub(super) fn of(extensions: &Extensions) -> Self {
         extensions.get().copied().unwrap_or_default()
     }

@@ -52,12 +52,11 @@ impl Limiter {
         self.proxies.contains(address)
     }
 
-    /// Puts into a request's extensions whom it is of. Who is trusted to be many has no limits
-    /// for one client. `peer` is `None` at a UNIX socket.
-    pub fn name_client<B>(&self, request: &mut Request<B>, peer: Option<IpAddr>) {
+    /// Whom a request is of: a proxy that is trusted, and says nothing, may ask for many, so
+    /// that isn't known. `peer` is `None` at a UNIX socket.
+    pub fn client<B>(&self, request: &Request<B>, peer: Option<IpAddr>) -> Client {
         let client = self.proxies.client(peer, request.headers());
-        let client = Client(client.filter(|&client| !self.trusts(client)));
-        request.extensions_mut().insert(client);
+        Client(client.filter(|&client| !self.trusts(client)))
     }
 
     /// The answer to a request that is not let in. `peer` is `None` at a UNIX socket.

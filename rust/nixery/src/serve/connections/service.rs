@@ -45,9 +45,10 @@ impl Service<Request<Incoming>> for Requests {
         // What comes after CONNECT is no request to a proxy either.
         let is_last = !request.body().is_end_stream() || request.method() == Method::CONNECT;
         name_address(&mut request, self.is_tls);
-        self.limiter.name_client(&mut request, self.peer);
         let (limiter, peer, mut router) =
             (Arc::clone(&self.limiter), self.peer, self.router.clone());
+        let client = limiter.client(&request, peer);
+        request.extensions_mut().insert(client);
         Box::pin(async move {
             let mut response = match limiter.refusal(&request, peer) {
                 Some(refusal) => refusal,
