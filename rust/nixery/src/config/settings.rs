@@ -408,7 +408,8 @@ pub const SETTINGS: &[Setting] = &[
         "NIXERY_NIX_MAX_QUEUE",
         "100",
         "How many more images may be made or wait for their turn, 0 to 1000000; clients that ask \
-         for others get 429.",
+         for others get 429. One client \
+         address may have half of them.",
     ),
     text(
         "nix.popularity_url",

@@ -15,11 +15,11 @@ use super::body::BlobBody;
 use super::error::ApiError;
 use super::forwarded::Client;
 use super::manifests::{IMMUTABLE, is_known, name_content};
-use super::places::Place;
 use super::range::{Selection, select};
 use crate::assemble::Failure;
 use crate::counters::{self, Full, Refused};
 use crate::oci::Digest;
+use crate::places::Place;
 use crate::storage::{Served, StorageError, is_gone};
 
 /// Answers GET and HEAD.

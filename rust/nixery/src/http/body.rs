@@ -14,8 +14,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::places::Place;
 use crate::counters;
+use crate::places::Place;
 use crate::storage::{Blob, Pieces, ReadNow};
 
 /// Bytes read at a time.

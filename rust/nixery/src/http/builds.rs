@@ -22,11 +22,11 @@ use super::asked::{Below, page_of};
 use super::error::ApiError;
 use super::forwarded::Client;
 use super::gate::Visitor;
-use super::places::Place;
 use super::{Shared, accept};
 use crate::access::Right;
 use crate::assemble::{AssembleError, Ended, Failure, Image, Progress, Step, StoredManifest};
 use crate::counters::{self, Full, Refused};
+use crate::places::Place;
 
 /// For how long POST waits whether there is an answer at once.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -192,6 +192,7 @@ pub(super) async fn show(
 pub(super) async fn start(
     State(shared): State<Arc<Shared>>,
     visitor: Visitor,
+    client: Client,
     Below(path): Below,
 ) -> Result<Response, ApiError> {
     let asked = shared.asked(&path)?;
@@ -200,7 +201,7 @@ pub(super) async fn start(
     let (image, tag) = (asked.name.as_str(), asked.tag.as_str());
     let answer = {
         let (assembler, asked) = (assembler.clone(), asked.clone());
-        tokio::spawn(async move { assembler.image(&asked).await })
+        tokio::spawn(async move { assembler.image(&asked, client.0).await })
     };
     let (status, state) = if let Ok(answer) = tokio::time::timeout(PATIENCE, answer).await {
         let crashed = |_| Failure::logged(image, AssembleError::Crashed);

@@ -162,7 +162,9 @@ fn classify_failure(error: &AssembleError) -> (StatusCode, &'static str) {
         AssembleError::Pin(error) => classify_pin(error),
         AssembleError::TooLarge(_) => (StatusCode::FORBIDDEN, "DENIED"),
         AssembleError::DiskShort(_) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
-        AssembleError::Busy { .. } => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+        AssembleError::Busy { .. } | AssembleError::BusyForClient { .. } => {
+            (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS")
+        }
         AssembleError::Storage(error) if error.is_temporary() || error.is_full() => {
             (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE")
         }

@@ -1,12 +1,14 @@
 //! Which client a request is of, where proxies stand between.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderName};
 use ipnet::IpNet;
+
+pub(super) use crate::places::site;
 
 /// What proxies say of whom they pass a request on for: addresses, each proxy's at the end.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -78,18 +80,6 @@ impl<S: Sync> FromRequestParts<S> for Client {
     }
 }
 
-/// The addresses that one client most likely has all of: a site is given a /64 of IPv6, or
-/// more (RFC 6177).
-pub fn site(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
@@ -140,12 +130,5 @@ mod tests {
             assert_eq!(client(peer, &[&b"\xff"[..], b"192.0.2.7, 10.0.0.2"]), "192.0.2.7");
             assert_eq!(client(peer, &[b"192.0.2.9\xff, 10.0.0.2"]), "10.0.0.2");
         }
-    }
-
-    #[test]
-    fn a_site_of_ipv6_is_one_client() {
-        let site = |text: &str| super::site(text.parse().unwrap()).to_string();
-        assert_eq!(site("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
-        assert_eq!(site("::ffff:192.0.2.7"), "192.0.2.7");
     }
 }

@@ -18,7 +18,6 @@ mod listing;
 mod manifests;
 mod packages;
 mod pages;
-mod places;
 mod range;
 mod rates;
 mod route;
@@ -47,6 +46,7 @@ use crate::catalogue::Catalogue;
 use crate::counters::request_seconds;
 use crate::disk::Disk;
 use crate::flights::Flights;
+use crate::places::Places;
 use crate::platform::Platform;
 use crate::source::{LATEST, Source, SourceAt, TagRules};
 use crate::storage::Storage;
@@ -58,9 +58,7 @@ use gate::Visitor;
 use route::{Reference, Route};
 use web::Readiness;
 
-pub use forwarded::site;
 pub use limits::{Limiter, RequestLimits};
-pub use places::{Place, Places};
 
 /// What every answer of a registry says of itself; old Docker clients look for
 /// it.
@@ -233,7 +231,8 @@ async fn registry(shared: &Shared, request: &Parts) -> Result<Response, ApiError
     let result = match &route {
         Route::Base => Ok(listing::base()),
         Route::Manifest { name, reference } => {
-            manifests::serve(shared, visitor, name, reference, method, headers).await
+            let client = Client::of(extensions);
+            manifests::serve(shared, visitor, client, name, reference, method, headers).await
         }
         Route::Blob { digest, .. } => {
             blobs::serve(shared, Client::of(extensions), digest, method, headers).await

@@ -42,6 +42,7 @@ const WORDS: &[(&str, &str)] = &[
     ("Self::TooManyDownloadsOfClient", "blobs are being sent to one address"),
     ("Self::NoBuild", "no build of this image is remembered"),
     ("AssembleError::Busy", "are being made or wait"),
+    ("AssembleError::BusyForClient", "that one address has asked for"),
     ("AssembleError::TooLarge", "more packages, store paths or bytes"),
     ("AssembleError::DiskShort", "too little room"),
     ("AssembleError::Storage", "The bucket cannot be reached"),

@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::counters::{Counted, Full, connection};
-use crate::http::{Place, Places};
+use crate::places::{Place, Places};
 use crate::serve::stream::{Lingering, Stream};
 
 /// Clients that are told at a time that there are too many; others are just hung up on.

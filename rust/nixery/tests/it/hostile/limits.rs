@@ -154,6 +154,34 @@ fn only_so_many_clients_watch_builds() {
     assert!((6..8).contains(&let_in), "{let_in} of 7");
 }
 
+/// One client once filled the queue of builds for all others.
+#[test]
+fn one_client_has_half_of_the_queue_of_builds() {
+    let server = Setup::new(fixtures())
+        .variable("NIXERY_NIX_MAX_BUILDS", "1")
+        .variable("NIXERY_NIX_MAX_QUEUE", "4")
+        .variable("NIXERY_TRUSTED_PROXIES", "127.0.0.0/8")
+        .start();
+    let ask = |client: &str, image: &str| {
+        let path = format!("/api/v1/builds/{image}/latest");
+        request(&server.address, "POST", &path, &[("X-Forwarded-For", client)])
+    };
+    // The others wait for the first.
+    for image in ["hanging-5", "one", "two"] {
+        assert_eq!(ask("192.0.2.1", image).status, 202, "{image}");
+    }
+    let refused = ask("192.0.2.1", "three");
+    assert_eq!((refused.status, refused.error().0.as_str()), (429, "TOOMANYREQUESTS"));
+    assert!(refused.error().1.contains("3 images that were asked for from your address"));
+    assert_eq!(refused.header("retry-after"), "10");
+    assert_eq!(ask("192.0.2.1", "one").status, 202, "what is being made may be waited for");
+    for image in ["one/two", "one/three"] {
+        assert_eq!(ask("192.0.2.2", image).status, 202, "{image}");
+    }
+    let refused = ask("192.0.2.2", "two/three");
+    assert!(refused.error().1.contains("nix.max_queue"), "all are taken: {}", refused.text());
+}
+
 /// With the defaults: a load test from one address is no attack.
 #[test]
 fn five_hundred_connections_of_one_address_are_served() {

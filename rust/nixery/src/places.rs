@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::forwarded::site;
 use crate::counters::Full;
 
 /// Places of each client.
 type Held = Arc<Mutex<HashMap<IpAddr, usize>>>;
 
 /// So many of something at a time, and so many of one client.
+#[derive(Debug)]
 pub struct Places {
     all: Arc<Semaphore>,
     each: usize,
@@ -21,6 +21,7 @@ pub struct Places {
 }
 
 /// Taken until this is dropped.
+#[derive(Debug)]
 pub struct Place {
     _of_all: OwnedSemaphorePermit,
     of_site: Option<(IpAddr, Held)>,
@@ -69,6 +70,18 @@ impl Drop for Place {
     }
 }
 
+/// The addresses that one client most likely has all of: a site is given a /64 of IPv6, or
+/// more (RFC 6177).
+pub fn site(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,5 +102,12 @@ mod tests {
         drop(two);
         assert!(places.held.lock().unwrap().is_empty(), "nothing is left of who is gone");
         assert_eq!(Places::new(1, 0).enter(address("192.0.2.1")).err(), Some(Full::Address));
+    }
+
+    #[test]
+    fn a_site_of_ipv6_is_one_client() {
+        let site = |text: &str| super::site(text.parse().unwrap()).to_string();
+        assert_eq!(site("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(site("::ffff:192.0.2.7"), "192.0.2.7");
     }
 }
