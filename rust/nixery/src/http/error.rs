@@ -133,14 +133,14 @@ impl ApiError {
                 (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "UNSUPPORTED")
             }
             Self::BodyTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "UNSUPPORTED"),
-            Self::TooManyRequests { .. }
+            Self::TooManyLogins
+            | Self::TooManyRequests { .. }
             | Self::TooManyWatchers
             | Self::TooManyWatchersOfClient
             | Self::TooManyDownloadsOfClient => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
             Self::TooManyDownloads => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
             Self::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
             Self::Denied { .. } | Self::ForeignPage => (StatusCode::FORBIDDEN, "DENIED"),
-            Self::TooManyLogins => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
         }
     }
 }
