@@ -227,12 +227,13 @@ mod tests {
         assert!(!path.exists());
     }
 
-    /// One could be removed by another server between `bind` and `listen`.
+    /// Of those that saw what was left behind, one could remove the socket of another.
     #[tokio::test]
     async fn of_servers_that_begin_together_one_listens() {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("socket");
         for _ in 0..50 {
+            drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
             let runtime = tokio::runtime::Handle::current();
             let begin = || {
                 let _runtime = runtime.enter();
