@@ -232,11 +232,13 @@ mod tests {
     async fn of_servers_that_begin_together_one_listens() {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("socket");
-        for _ in 0..50 {
+        for _ in 0..300 {
             drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
             let runtime = tokio::runtime::Handle::current();
+            let together = std::sync::Barrier::new(4);
             let begin = || {
                 let _runtime = runtime.enter();
+                together.wait();
                 listen_at(&path)
             };
             let servers: Vec<_> = thread::scope(|scope| {
