@@ -213,6 +213,7 @@ check "and those that are new are refused" is_refused 500 one/four
 prints "the server says that it is not ready" 503 get -o /dev/null -w '%{http_code}' "http://127.0.0.1:$PORT/readyz"
 mount -o remount,rw "$disk"
 check "it goes on when the disk does" pull one/four
+sleep 2 # for which the answer is remembered
 prints "and is ready" ready get "http://127.0.0.1:$PORT/readyz"
 
 stop

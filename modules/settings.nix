@@ -50,7 +50,7 @@ in
   limits = {
     connections = setting ints.positive 4096 "Most connections at a time.";
     connections_per_address = setting ints.positive 1024 "Most of one client address.";
-    streams = setting ints.positive 100 "Most requests at a time on a connection of HTTP/2.";
+    streams = setting ints.positive 16 "Most requests at a time on a connection of HTTP/2.";
     header_timeout = setting ints.positive 30 "Seconds for the head of a request.";
     idle_timeout = setting ints.positive 120 "Seconds that a connection may be idle.";
     write_timeout = setting ints.positive 120 "Seconds for which a client may take nothing.";
@@ -62,6 +62,8 @@ in
     '';
     requests_burst = setting ints.positive 500 "Requests of one client address at once.";
     watchers = setting ints.unsigned 1000 "Most clients that watch builds.";
+    downloads = setting ints.positive 1024 "Most blobs that are sent at a time.";
+    downloads_per_address = setting ints.positive 512 "Most of one client address.";
   };
   source = {
     channel = setting str "nixos-unstable" ''

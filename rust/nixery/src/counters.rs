@@ -280,10 +280,13 @@ pub enum Refused {
     Rate,
     /// Too many that watch builds.
     Watchers,
+    /// Too many blobs that are sent.
+    Downloads,
 }
 
 impl Refused {
-    const ALL: [Self; 5] = [Self::Url, Self::Headers, Self::Body, Self::Rate, Self::Watchers];
+    const ALL: [Self; 6] =
+        [Self::Url, Self::Headers, Self::Body, Self::Rate, Self::Watchers, Self::Downloads];
 
     fn name(self) -> &'static str {
         match self {
@@ -292,6 +295,7 @@ impl Refused {
             Self::Body => "body",
             Self::Rate => "rate",
             Self::Watchers => "watchers",
+            Self::Downloads => "downloads",
         }
     }
 }

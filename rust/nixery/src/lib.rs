@@ -26,6 +26,7 @@ pub mod layers;
 pub mod nix;
 pub mod oci;
 pub mod pin;
+pub mod places;
 pub mod platform;
 pub mod popularity;
 pub mod process;

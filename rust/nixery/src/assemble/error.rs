@@ -44,6 +44,15 @@ pub enum AssembleError {
         /// How many may.
         most: usize,
     },
+    /// Too many builds of one client wait already.
+    #[error(
+        "{most} images that were asked for from your address are being made or wait for that, \
+         which is as many as may of one client: try again in a while"
+    )]
+    BusyForClient {
+        /// How many may.
+        most: usize,
+    },
     /// The image is larger than it may be.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
@@ -91,7 +100,7 @@ impl AssembleError {
                 PinError::Git(_) | PinError::Crashed => Cause::Server,
             },
             Self::TooLarge(_) => Cause::Image,
-            Self::Busy { .. } => Cause::Moment,
+            Self::Busy { .. } | Self::BusyForClient { .. } => Cause::Moment,
             Self::DiskShort(_) => Cause::Logged,
             Self::Storage(error) if error.is_temporary() => Cause::Moment,
             Self::Pack(_) | Self::Storage(_) | Self::Group(_) | Self::LayerGone | Self::Crashed => {

@@ -29,6 +29,13 @@ pub struct Limits {
     pub keep_builds: usize,
 }
 
+impl Limits {
+    /// Builds of one client that may run or wait: half of the queue is left for others.
+    pub(super) fn share(&self) -> usize {
+        self.max_builds + self.max_queue.div_ceil(2)
+    }
+}
+
 /// An image is larger than this server makes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TooLarge {
@@ -106,6 +113,12 @@ impl Inner {
             build_refused(Refusal::Disk);
             short.into()
         })
+    }
+
+    /// Why a client has no place for another build.
+    pub(super) fn busy_for_client(&self) -> AssembleError {
+        build_refused(Refusal::Busy);
+        AssembleError::BusyForClient { most: self.limits.share() }
     }
 
     /// Why there is no place for another build.

@@ -20,6 +20,7 @@ mod progress;
 mod realise;
 mod turn;
 
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,7 @@ use crate::layers::Popularity;
 use crate::nix::{Builder, NixError};
 use crate::oci::Digest;
 use crate::pin::{Pin, Pins, TRUSTED};
+use crate::places::Places;
 use crate::source::{Snapshot, SourceAt, Tag};
 use crate::storage::{Object, RecordKey, Storage};
 use build::{Build, Built};
@@ -135,6 +137,8 @@ struct Inner {
     flights: Flights<ImageRequest, Outcome>,
     /// Builds that run or wait.
     places: Semaphore,
+    /// Those of each client.
+    shares: Places,
     /// Builds for which Nix may run.
     turns: Semaphore,
 }
@@ -152,6 +156,7 @@ impl Assembler {
             packer,
             popularity: RwLock::new(Arc::new(popularity)),
             places: Semaphore::new(limits.max_builds + limits.max_queue),
+            shares: Places::new(limits.max_builds + limits.max_queue, limits.share()),
             turns: Semaphore::new(limits.max_builds),
             history: History::new(limits.log_lines, limits.keep_builds),
             limits,
@@ -163,12 +168,13 @@ impl Assembler {
 
     /// The manifests of an image, which is made where it isn't known.
     ///
-    /// The build goes on when the caller leaves.
-    pub async fn image(&self, asked: &Asked) -> Result<Answer, Failure> {
+    /// The build goes on when the caller leaves. `client` is whose share of the builds it is
+    /// of; `None` if that is not known.
+    pub async fn image(&self, asked: &Asked, client: Option<IpAddr>) -> Result<Answer, Failure> {
         let failed = |error| Failure::logged(asked.name.as_str(), error);
         let source = &asked.source;
         let pin = self.0.pins.pin(source.clone()).await.map_err(|error| failed(error.into()))?;
-        let answer = self.of_pin(asked, pin.clone()).await;
+        let answer = self.of_pin(asked, pin.clone(), client).await;
         let other = match answer.as_ref().map_err(Failure::error) {
             // A branch that was forced elsewhere leaves nothing where it was.
             Err(AssembleError::Nix(NixError::SourceNotFound { .. })) => {
@@ -178,12 +184,17 @@ impl Assembler {
             _ => None,
         };
         match other {
-            Some(other) => self.of_pin(asked, other).await.or(answer),
+            Some(other) => self.of_pin(asked, other, client).await.or(answer),
             None => answer,
         }
     }
 
-    async fn of_pin(&self, asked: &Asked, pin: Pin) -> Result<Answer, Failure> {
+    async fn of_pin(
+        &self,
+        asked: &Asked,
+        pin: Pin,
+        client: Option<IpAddr>,
+    ) -> Result<Answer, Failure> {
         let failed = |error| Failure::logged(asked.name.as_str(), error);
         let request = ImageRequest { spec: asked.spec.clone(), source: pin.snapshot };
         if let Some(image) = self.0.in_memory(&request).await.map_err(failed)? {
@@ -196,7 +207,7 @@ impl Assembler {
         };
         let build = |request: ImageRequest| async move {
             let ends = EndsAtLast { inner: Arc::clone(&inner), request: request.clone() };
-            let found = inner.find_or_build(&first, request).await;
+            let found = inner.find_or_build(&first, request, client).await;
             let outcome = found.map_err(|error| Failure::logged(first.name.as_str(), error));
             inner.history.end(&ends.request, &outcome);
             outcome
@@ -253,6 +264,7 @@ impl Inner {
         &self,
         asked: &Asked,
         request: ImageRequest,
+        client: Option<IpAddr>,
     ) -> Result<Arc<Image>, AssembleError> {
         let name = &asked.name;
         let popularity = self.popularity();
@@ -264,6 +276,7 @@ impl Inner {
         }
         self.may_be_made(&request).await?;
         let _place = self.places.try_acquire().map_err(|_| self.busy())?;
+        let _share = self.shares.enter(client).map_err(|_| self.busy_for_client())?;
         let _running = counters::build_running();
         let begin = Instant::now();
         let turn = Turn::new(&self.turns);

@@ -122,6 +122,10 @@ pub struct LimitsConfig {
     pub requests_burst: u32,
     /// Clients that watch builds.
     pub watchers: usize,
+    /// Blobs that are sent at a time.
+    pub downloads: usize,
+    /// Of those, to one address.
+    pub downloads_per_address: usize,
 }
 
 /// Where packages come from.

@@ -199,6 +199,8 @@ impl LimitsConfig {
             ("requests_per_second", integer(self.requests_per_second.unwrap_or(0).into())),
             ("requests_burst", integer(self.requests_burst.into())),
             ("watchers", number(self.watchers)),
+            ("downloads", number(self.downloads)),
+            ("downloads_per_address", number(self.downloads_per_address)),
         ]
     }
 }

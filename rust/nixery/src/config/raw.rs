@@ -33,6 +33,7 @@ table! {
         header_timeout: Option<u64>, idle_timeout: Option<u64>, write_timeout: Option<u64>,
         header_bytes: Option<u64>, url_bytes: Option<u64>, body_bytes: Option<u64>,
         requests_per_second: Option<u64>, requests_burst: Option<u64>, watchers: Option<u64>,
+        downloads: Option<u64>, downloads_per_address: Option<u64>,
     }
 }
 table! {

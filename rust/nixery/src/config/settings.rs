@@ -119,7 +119,7 @@ pub const SETTINGS: &[Setting] = &[
     number(
         "limits.streams",
         "NIXERY_LIMITS_STREAMS",
-        "100",
+        "16",
         "Most requests at a time on one connection of HTTP/2, 1 to 10000.",
     ),
     number(
@@ -183,7 +183,24 @@ pub const SETTINGS: &[Setting] = &[
         "limits.watchers",
         "NIXERY_LIMITS_WATCHERS",
         "1000",
-        "Most clients that [watch builds](http-api.md#builds) at a time, 0 to 1000000.",
+        "Most clients that [watch builds](http-api.md#builds) at a time, 0 to 1000000. \
+         Those of one address may be a quarter of that.",
+    ),
+    number(
+        "limits.downloads",
+        "NIXERY_LIMITS_DOWNLOADS",
+        "1024",
+        "Most blobs that the server sends at a time, 1 to 1000000, and a quarter of the files \
+         that it may have open (`ulimit -n`) at most. Others are told 503. Each takes a file \
+         descriptor, and up to 256 KiB of memory.",
+    ),
+    number(
+        "limits.downloads_per_address",
+        "NIXERY_LIMITS_DOWNLOADS_PER_ADDRESS",
+        "512",
+        "Most blobs that the server sends at a time to one client address, 1 to 1000000. \
+         Others are told 429. A client fetches three to six layers at a time. Trusted proxies, \
+         and the UNIX socket, may have more, where they don't say whom they ask for.",
     ),
     text(
         "source.channel",
@@ -391,7 +408,8 @@ pub const SETTINGS: &[Setting] = &[
         "NIXERY_NIX_MAX_QUEUE",
         "100",
         "How many more images may be made or wait for their turn, 0 to 1000000; clients that ask \
-         for others get 429.",
+         for others get 429. One client \
+         address may have half of them.",
     ),
     text(
         "nix.popularity_url",

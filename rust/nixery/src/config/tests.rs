@@ -474,4 +474,10 @@ fn proxies_are_addresses_and_networks() {
     let proxies: Vec<String> =
         config.server.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(proxies, ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32", "::1/128"]);
+    // As sockets of IPv6 write addresses of IPv4, which is not how clients have them here.
+    let text = "::ffff:10.0.0.0/104, ::ffff:192.0.2.1, ::/0";
+    let config = Config::load(None, &with(&[("NIXERY_TRUSTED_PROXIES", text)])).unwrap();
+    let proxies: Vec<String> =
+        config.server.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(proxies, ["10.0.0.0/8", "192.0.2.1/32", "::/0"]);
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::effective::MAX_SECONDS;
 use super::origin::{Layers, how_to_set};
@@ -49,7 +49,7 @@ pub(super) fn tls(
 pub(super) fn trusted_proxies(raw: &Raw, layers: &Layers) -> Result<Vec<IpNet>, ConfigError> {
     let network = |text: &String| {
         let address = || text.parse::<IpAddr>().map(IpNet::from);
-        text.parse::<IpNet>().or_else(|_| address()).map_err(|_| {
+        text.parse::<IpNet>().or_else(|_| address()).map(canonical).map_err(|_| {
             let problem = format!(
                 "found {text:?}, expected IP addresses and networks such as 10.0.0.0/8 and \
                  2001:db8::/32"
@@ -58,6 +58,19 @@ pub(super) fn trusted_proxies(raw: &Raw, layers: &Layers) -> Result<Vec<IpNet>, 
         })
     };
     raw.server.trusted_proxies.iter().flatten().map(network).collect()
+}
+
+/// The network of IPv4 that one of IPv6 stands for, whose addresses clients have here
+/// (RFC 4291, 2.5.5.2).
+fn canonical(network: IpNet) -> IpNet {
+    let of_v4 = |network: &Ipv6Net| {
+        let address = network.addr().to_ipv4_mapped()?;
+        Ipv4Net::new(address, network.prefix_len().checked_sub(96)?).ok()
+    };
+    match network {
+        IpNet::V4(_) => network,
+        IpNet::V6(v6) => of_v4(&v6).map_or(network, IpNet::V4),
+    }
 }
 
 /// Fills in defaults and checks every value.
@@ -90,7 +103,7 @@ pub(super) fn limits(raw: &Raw, layers: &Layers) -> Result<LimitsConfig, ConfigE
             1,
             many,
         )?,
-        streams: small("streams", limits.streams, 100, 1, 10_000)?,
+        streams: small("streams", limits.streams, 16, 1, 10_000)?,
         header_timeout: seconds("header_timeout", limits.header_timeout, 30)?,
         idle_timeout: seconds("idle_timeout", limits.idle_timeout, 120)?,
         write_timeout: seconds("write_timeout", limits.write_timeout, 120)?,
@@ -108,5 +121,13 @@ pub(super) fn limits(raw: &Raw, layers: &Layers) -> Result<LimitsConfig, ConfigE
         .filter(|&rate| rate != 0),
         requests_burst: small("requests_burst", limits.requests_burst, 500, 1, 1_000_000)?,
         watchers: count("watchers", limits.watchers, 1000, 0, many)?,
+        downloads: count("downloads", limits.downloads, 1024, 1, many)?,
+        downloads_per_address: count(
+            "downloads_per_address",
+            limits.downloads_per_address,
+            512,
+            1,
+            many,
+        )?,
     })
 }

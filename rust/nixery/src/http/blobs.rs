@@ -1,5 +1,7 @@
 //! Configurations and layers.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_RANGE, LOCATION,
@@ -11,15 +13,19 @@ use axum::response::{IntoResponse, Response};
 use super::Shared;
 use super::body::BlobBody;
 use super::error::ApiError;
+use super::forwarded::Client;
 use super::manifests::{IMMUTABLE, is_known, name_content};
 use super::range::{Selection, select};
 use crate::assemble::Failure;
+use crate::counters::{self, Full, Refused};
 use crate::oci::Digest;
+use crate::places::Place;
 use crate::storage::{Served, StorageError, is_gone};
 
 /// Answers GET and HEAD.
 pub(super) async fn serve(
     shared: &Shared,
+    client: Client,
     digest: &Digest,
     method: &Method,
     headers: &HeaderMap,
@@ -28,6 +34,8 @@ pub(super) async fn serve(
     let storage = &shared.registry.storage;
     // Who asks only whether it is there, or has it, needs no other server for that.
     let is_for_content = method == Method::GET && !is_known(headers, &text);
+    // Taken before a file is opened.
+    let place = if is_for_content { Some(Arc::new(shared.download(client)?)) } else { None };
     let found = if is_for_content {
         storage.serve_blob(digest).await
     } else {
@@ -53,18 +61,20 @@ pub(super) async fn serve(
             Selection::NotSatisfiable => return Err(ApiError::RangeNotSatisfiable(size)),
         }
     };
-    let mut response = if method == Method::HEAD || status == StatusCode::NOT_MODIFIED {
-        status.into_response()
-    } else {
-        match BlobBody::open(blob, start, end, shared.buffers.clone()).await {
-            Ok(body) => (status, Body::new(body)).into_response(),
-            Err(error) if is_gone(&error) => {
-                shared.registry.assembler.blob_is_missing(digest);
-                return Err(ApiError::BlobUnknown(*digest));
-            }
-            Err(error) => {
-                let error = StorageError::while_reading(text, error);
-                return Err(Failure::logged("a blob", error.into()).into());
+    let mut response = match place {
+        // Only asked about.
+        None => status.into_response(),
+        Some(place) => {
+            match BlobBody::open(blob, start, end, shared.buffers.clone(), place).await {
+                Ok(body) => (status, Body::new(body)).into_response(),
+                Err(error) if is_gone(&error) => {
+                    shared.registry.assembler.blob_is_missing(digest);
+                    return Err(ApiError::BlobUnknown(*digest));
+                }
+                Err(error) => {
+                    let error = StorageError::while_reading(text, error);
+                    return Err(Failure::logged("a blob", error.into()).into());
+                }
             }
         }
     };
@@ -81,6 +91,19 @@ pub(super) async fn serve(
         headers.insert(CONTENT_RANGE, range);
     }
     Ok(response)
+}
+
+impl Shared {
+    /// A place among those that blobs are sent to.
+    fn download(&self, client: Client) -> Result<Place, ApiError> {
+        self.downloads.enter(client.0).map_err(|full| {
+            counters::request_refused(Refused::Downloads);
+            match full {
+                Full::Total => ApiError::TooManyDownloads,
+                Full::Address => ApiError::TooManyDownloadsOfClient,
+            }
+        })
+    }
 }
 
 /// Sends a client elsewhere (OCI distribution specification, "Pulling blobs"). The URL may

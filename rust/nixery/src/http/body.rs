@@ -15,6 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::counters;
+use crate::places::Place;
 use crate::storage::{Blob, Pieces, ReadNow};
 
 /// Bytes read at a time.
@@ -57,6 +58,19 @@ impl Drop for Buffer {
     }
 }
 
+/// Bytes for which a client's place is kept: with HTTP/2 they may wait for the client long after
+/// the body has ended that they are the last of.
+struct Held<T> {
+    bytes: T,
+    _place: Arc<Place>,
+}
+
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Held<T> {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.as_ref()
+    }
+}
+
 /// Bytes of a blob, from one place up to another. If they can't be read, the
 /// body ends with an error, which clients see as a broken connection.
 pub(super) struct BlobBody {
@@ -68,6 +82,7 @@ pub(super) struct BlobBody {
     /// Where the blob is on another machine.
     fetched: Option<Pieces>,
     first: Option<Bytes>,
+    place: Arc<Place>,
 }
 
 impl BlobBody {
@@ -78,16 +93,21 @@ impl BlobBody {
         start: u64,
         end: u64,
         buffers: Buffers,
+        place: Arc<Place>,
     ) -> io::Result<Self> {
         let mut fetched = if start < end { blob.fetch(start, end) } else { None };
         let first = match &mut fetched {
             Some(pieces) => Some(pieces.recv().await.ok_or(io::ErrorKind::UnexpectedEof)??),
             None => None,
         };
-        Ok(Self { blob, position: start, end, buffers, reading: None, fetched, first })
+        Ok(Self { blob, position: start, end, buffers, reading: None, fetched, first, place })
     }
 
-    fn emit(&mut self, bytes: Bytes) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn emit(
+        &mut self,
+        bytes: impl AsRef<[u8]> + Send + 'static,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let bytes = Bytes::from_owner(Held { bytes, _place: Arc::clone(&self.place) });
         self.position += bytes.len() as u64;
         counters::served(bytes.len() as u64);
         Poll::Ready(Some(Ok(Frame::data(bytes))))
@@ -107,7 +127,7 @@ impl Body for BlobBody {
             let read = ready!(Pin::new(reading).poll(context));
             this.reading = None;
             let buffer = read.map_err(io::Error::other).flatten()?;
-            return this.emit(Bytes::from_owner(buffer));
+            return this.emit(buffer);
         }
         if this.position >= this.end {
             return Poll::Ready(None);
@@ -137,7 +157,7 @@ impl Body for BlobBody {
         match this.blob.read_now(&mut buffer.content[..length], this.position)? {
             ReadNow::Read(read) => {
                 buffer.length = read;
-                this.emit(Bytes::from_owner(buffer))
+                this.emit(buffer)
             }
             ReadNow::WouldBlock => {
                 let (blob, position) = (this.blob.clone(), this.position);
@@ -149,7 +169,7 @@ impl Body for BlobBody {
                 match Pin::new(&mut reading).poll(context) {
                     Poll::Ready(read) => {
                         let buffer = read.map_err(io::Error::other).flatten()?;
-                        this.emit(Bytes::from_owner(buffer))
+                        this.emit(buffer)
                     }
                     Poll::Pending => {
                         this.reading = Some(reading);

@@ -17,13 +17,14 @@ use serde_json::json;
 use super::asked::{Below, page_of};
 use super::error::ApiError;
 use super::events::{events, last_line};
+use super::forwarded::Client;
 use super::gate::Visitor;
 use super::{Shared, accept};
 use crate::access::Right;
 use crate::assemble::{
     Asked, AssembleError, Ended, Failure, Image, Progress, Step, StoredManifest,
 };
-use crate::counters::{self, Refused};
+use crate::counters::{self, Full, Refused};
 
 /// For how long POST waits whether there is an answer at once.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -172,6 +173,7 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
     visitor: Visitor,
+    client: Client,
     Below(path): Below,
     query: Result<Query<From>, QueryRejection>,
     headers: HeaderMap,
@@ -183,9 +185,12 @@ pub(super) async fn show(
     let build = build.ok_or(ApiError::NoBuild)?;
     if accept::wants_events(&headers) {
         let last = headers.get("last-event-id").map(|id| last_line(&build, id));
-        let place = Arc::clone(&shared.watchers).try_acquire_owned().map_err(|_| {
+        let place = shared.watchers.enter(client.0).map_err(|full| {
             counters::request_refused(Refused::Watchers);
-            ApiError::TooManyWatchers
+            match full {
+                Full::Total => ApiError::TooManyWatchers,
+                Full::Address => ApiError::TooManyWatchersOfClient,
+            }
         })?;
         let from = last.unwrap_or(from);
         let events = Sse::new(events(Arc::clone(&shared), asked, build, from, place));
@@ -201,6 +206,7 @@ pub(super) async fn show(
 pub(super) async fn start(
     State(shared): State<Arc<Shared>>,
     visitor: Visitor,
+    client: Client,
     Below(path): Below,
 ) -> Result<Response, ApiError> {
     let asked = shared.asked(&path)?;
@@ -209,7 +215,7 @@ pub(super) async fn start(
     let (image, tag) = (asked.name.as_str(), asked.tag.as_str());
     let answer = {
         let (assembler, asked) = (assembler.clone(), asked.clone());
-        tokio::spawn(async move { assembler.image(&asked).await })
+        tokio::spawn(async move { assembler.image(&asked, client.0).await })
     };
     let (status, state) = if let Ok(answer) = tokio::time::timeout(PATIENCE, answer).await {
         let crashed = |_| Failure::logged(image, AssembleError::Crashed);

@@ -94,6 +94,15 @@ pub(super) enum ApiError {
     TooManyRequests { seconds: u64 },
     #[error("too many clients watch builds at the moment: ask for the build without its events")]
     TooManyWatchers,
+    #[error(
+        "too many clients at your address watch builds at the moment: ask for the build without \
+         its events"
+    )]
+    TooManyWatchersOfClient,
+    #[error("too many blobs are being sent at the moment")]
+    TooManyDownloads,
+    #[error("too many blobs are being sent to your address: fetch fewer at a time")]
+    TooManyDownloadsOfClient,
 }
 
 impl From<Failure> for ApiError {
@@ -130,12 +139,14 @@ impl ApiError {
                 (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "UNSUPPORTED")
             }
             Self::BodyTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "UNSUPPORTED"),
-            Self::TooManyRequests { .. } | Self::TooManyWatchers => {
-                (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS")
-            }
+            Self::TooManyLogins
+            | Self::TooManyRequests { .. }
+            | Self::TooManyWatchers
+            | Self::TooManyWatchersOfClient
+            | Self::TooManyDownloadsOfClient => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+            Self::TooManyDownloads => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
             Self::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
             Self::Denied { .. } | Self::ForeignPage => (StatusCode::FORBIDDEN, "DENIED"),
-            Self::TooManyLogins => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
         }
     }
 }
@@ -157,7 +168,9 @@ fn classify_failure(error: &AssembleError) -> (StatusCode, &'static str) {
         AssembleError::Pin(error) => classify_pin(error),
         AssembleError::TooLarge(_) => (StatusCode::FORBIDDEN, "DENIED"),
         AssembleError::DiskShort(_) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
-        AssembleError::Busy { .. } => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+        AssembleError::Busy { .. } | AssembleError::BusyForClient { .. } => {
+            (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS")
+        }
         AssembleError::Storage(error) if error.is_temporary() || error.is_full() => {
             (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE")
         }

@@ -9,10 +9,11 @@ use axum::http::HeaderValue;
 use axum::response::sse::Event;
 use futures_util::{Stream, stream};
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 use super::Shared;
 use crate::assemble::{Asked, Progress};
+use crate::places::Place;
 
 /// For how long changes are gathered before watchers are told: Nix may print thousands
 /// of lines in a second.
@@ -48,7 +49,7 @@ struct Watcher {
     is_new: bool,
     ready: VecDeque<Event>,
     is_told: bool,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// The state of a build whenever it changes (`state`), its log (`log`, a JSON list of
@@ -59,7 +60,7 @@ pub(super) fn events(
     asked: Asked,
     build: Arc<Progress>,
     from: u64,
-    place: OwnedSemaphorePermit,
+    place: Place,
 ) -> impl Stream<Item = Result<Event, Infallible>> + use<> {
     let changes = build.changes();
     let ready = VecDeque::new();

@@ -1,12 +1,22 @@
 //! Which client a request is of, where proxies stand between.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
 
-use axum::http::{HeaderMap, HeaderName};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap, HeaderName};
 use ipnet::IpNet;
+
+pub(super) use crate::places::site;
 
 /// What proxies say of whom they pass a request on for: addresses, each proxy's at the end.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The client that a request is of, among the request's extensions; `None` if that is not
+/// known, as at a UNIX socket.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Client(pub Option<IpAddr>);
 
 /// The proxies whose word is taken.
 #[derive(Clone, Debug, Default)]
@@ -33,10 +43,11 @@ impl TrustedProxies {
             return client;
         }
         for value in headers.get_all(FORWARDED_FOR).iter().rev() {
-            let Ok(list) = value.to_str() else { return client };
-            for entry in list.rsplit(',') {
+            // What stands before a proxy's entry is the client's, and may be any bytes.
+            for entry in value.as_bytes().rsplit(|&byte| byte == b',') {
                 // What isn't an address was not written by a proxy that can be believed.
-                let Some(address) = address(entry.trim()) else { return client };
+                let entry = str::from_utf8(entry).ok().and_then(|entry| address(entry.trim()));
+                let Some(address) = entry else { return client };
                 client = Some(address);
                 if !self.contains(address) {
                     return client;
@@ -54,15 +65,18 @@ fn address(text: &str) -> Option<IpAddr> {
     address.ok().map(|address| address.to_canonical())
 }
 
-/// The addresses that one client most likely has all of: a site is given a /64 of IPv6, or
-/// more (RFC 6177).
-pub fn site(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        v4 @ IpAddr::V4(_) => v4,
+impl Client {
+    /// As what serves connections has put it there.
+    pub(super) fn of(extensions: &Extensions) -> Self {
+        extensions.get().copied().unwrap_or_default()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Client {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(request: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&request.extensions))
     }
 }
 
@@ -72,12 +86,12 @@ mod tests {
 
     use super::*;
 
-    fn client(peer: &str, lines: &[&str]) -> String {
+    fn client(peer: &str, lines: &[impl AsRef<[u8]>]) -> String {
         let networks = ["10.0.0.0/8", "2001:db8:1::/48"].map(|network| network.parse().unwrap());
         let proxies = TrustedProxies::new(networks.to_vec());
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(FORWARDED_FOR, HeaderValue::from_str(line).unwrap());
+            headers.append(FORWARDED_FOR, HeaderValue::from_bytes(line.as_ref()).unwrap());
         }
         let client = proxies.client(peer.parse().ok(), &headers);
         client.map_or("none".to_owned(), |client| client.to_string())
@@ -104,14 +118,17 @@ mod tests {
     fn what_is_no_address_ends_the_list() {
         assert_eq!(client("10.0.0.1", &["192.0.2.7, unknown"]), "10.0.0.1");
         assert_eq!(client("10.0.0.1", &["unknown, 10.0.0.2"]), "10.0.0.2");
-        assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
-        assert_eq!(client("a UNIX socket", &[]), "none");
+        assert_eq!(client("10.0.0.1", &[""; 0]), "10.0.0.1");
+        assert_eq!(client("a UNIX socket", &[""; 0]), "none");
     }
 
+    /// A byte that is no text once hid the whole header, and with it the client.
     #[test]
-    fn a_site_of_ipv6_is_one_client() {
-        let site = |text: &str| super::site(text.parse().unwrap()).to_string();
-        assert_eq!(site("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
-        assert_eq!(site("::ffff:192.0.2.7"), "192.0.2.7");
+    fn bytes_that_are_no_text_hide_nobody() {
+        for peer in ["10.0.0.1", "a UNIX socket"] {
+            assert_eq!(client(peer, &[b"\xff, 192.0.2.7"]), "192.0.2.7");
+            assert_eq!(client(peer, &[&b"\xff"[..], b"192.0.2.7, 10.0.0.2"]), "192.0.2.7");
+            assert_eq!(client(peer, &[b"192.0.2.9\xff, 10.0.0.2"]), "10.0.0.2");
+        }
     }
 }

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::asked::page_of;
 use super::error::ApiError;
+use super::forwarded::Client;
 use super::gate::Visitor;
 use super::route::Reference;
 use super::{Shared, accept};
@@ -31,6 +32,7 @@ pub(super) const IMMUTABLE: HeaderValue =
 pub(super) async fn serve(
     shared: &Shared,
     visitor: &Visitor,
+    client: Client,
     name: &ImageName,
     reference: &Reference,
     method: &Method,
@@ -49,7 +51,7 @@ pub(super) async fn serve(
             let asked = shared.asked_for(name.clone(), tag.clone())?;
             let may_build = shared.allow(visitor, Right::Build, name).is_ok();
             let answer = if may_build {
-                registry.assembler.image(&asked).await.map(Some)
+                registry.assembler.image(&asked, client.0).await.map(Some)
             } else {
                 registry.assembler.made(&asked).await
             };

@@ -39,7 +39,6 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use metrics::Histogram;
-use tokio::sync::Semaphore;
 use tower_http::services::ServeDir;
 
 use crate::access::Right;
@@ -47,16 +46,19 @@ use crate::assemble::Assembler;
 use crate::catalogue::Catalogue;
 use crate::counters::request_seconds;
 use crate::disk::Disk;
+use crate::flights::Flights;
+use crate::places::Places;
 use crate::platform::Platform;
 use crate::source::{LATEST, Source, SourceAt, TagRules};
 use crate::storage::Storage;
 use body::Buffers;
 use error::ApiError;
+use forwarded::Client;
 pub use gate::Gate;
 use gate::Visitor;
 use route::{Reference, Route};
+use web::Readiness;
 
-pub use forwarded::site;
 pub use limits::{Limiter, RequestLimits};
 
 /// What every answer of a registry says of itself; old Docker clients look for
@@ -91,18 +93,27 @@ pub struct Registry {
     pub port: Option<u16>,
     /// Most clients that watch builds at a time.
     pub max_watchers: usize,
+    /// Most blobs that are sent at a time.
+    pub max_downloads: usize,
+    /// Most of those that are sent to one client.
+    pub max_downloads_per_address: usize,
     /// Has web pages that are served beside the server's own.
     pub web_directory: Option<PathBuf>,
     /// Knows who may do what; `None`: everybody may everything.
     pub gate: Option<Arc<Gate>>,
 }
 
+/// One client may have one place in so many of those for watchers.
+const WATCHERS_SHARE: usize = 4;
+
 struct Shared {
     registry: Registry,
     buffers: Buffers,
     durations: Durations,
     files: Option<ServeDir>,
-    watchers: Arc<Semaphore>,
+    watchers: Places,
+    downloads: Places,
+    readiness: Flights<(), Readiness>,
 }
 
 impl Registry {
@@ -148,8 +159,12 @@ impl Durations {
 pub fn router(registry: Registry) -> Router {
     let (buffers, durations) = (Buffers::default(), Durations::new());
     let files = registry.web_directory.as_ref().map(ServeDir::new);
-    let watchers = Arc::new(Semaphore::new(registry.max_watchers));
-    let shared = Arc::new(Shared { registry, buffers, durations, files, watchers });
+    let of_one = registry.max_watchers.div_ceil(WATCHERS_SHARE);
+    let watchers = Places::new(registry.max_watchers, of_one);
+    let downloads = Places::new(registry.max_downloads, registry.max_downloads_per_address);
+    let readiness = Flights::default();
+    let shared =
+        Arc::new(Shared { registry, buffers, durations, files, watchers, downloads, readiness });
     let router = Router::new()
         .route("/", get(web::index))
         .route("/assets/{name}", get(layout::asset))
@@ -239,9 +254,12 @@ async fn registry(shared: &Shared, request: &Parts) -> Result<Response, ApiError
     let result = match &route {
         Route::Base => Ok(listing::base()),
         Route::Manifest { name, reference } => {
-            manifests::serve(shared, visitor, name, reference, method, headers).await
+            let client = Client::of(extensions);
+            manifests::serve(shared, visitor, client, name, reference, method, headers).await
         }
-        Route::Blob { digest, .. } => blobs::serve(shared, digest, method, headers).await,
+        Route::Blob { digest, .. } => {
+            blobs::serve(shared, Client::of(extensions), digest, method, headers).await
+        }
         Route::Tags { name } => Ok(listing::tags(name, uri.query())),
         Route::Referrers { .. } => Ok(listing::referrers(uri.query())),
     };

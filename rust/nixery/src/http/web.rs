@@ -1,6 +1,7 @@
 //! What people and load balancers see.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, HOST};
@@ -11,6 +12,8 @@ use axum::response::{IntoResponse, Response};
 use super::Shared;
 use super::layout::{escape, page};
 use super::pages::header;
+use crate::disk::Disk;
+use crate::storage::Storage;
 
 /// What proxies say of how they were reached.
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -20,20 +23,48 @@ pub(super) async fn health() -> &'static str {
     "ok\n"
 }
 
-/// The storage can be used. A disk that is full still has images to be served, which a
-/// load balancer must not keep clients from.
-pub(super) async fn readiness(State(shared): State<Arc<Shared>>) -> Response {
-    match shared.registry.storage.check().await {
-        Ok(()) if shared.registry.disk.check().await.is_ok() => "ready\n".into_response(),
-        Ok(()) => {
-            "ready, but there is too little room on the disk to make new images\n".into_response()
-        }
-        Err(error) if error.is_full() => {
-            "ready, but the disk is full, and no new images are made\n".into_response()
-        }
+/// For how long the answer of [`readiness`] is the one for all who ask: it takes writing, or
+/// asking a bucket, and everybody may ask.
+const REMEMBERED: Duration = Duration::from_secs(2);
+
+/// Whether the storage can be used.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Readiness {
+    Ready,
+    /// There is too little room on the disk.
+    Short,
+    Full,
+    Broken,
+}
+
+/// Tries it.
+async fn try_storage(storage: Arc<dyn Storage>, disk: Disk) -> Readiness {
+    match storage.check().await {
+        Ok(()) if disk.check().await.is_ok() => Readiness::Ready,
+        Ok(()) => Readiness::Short,
+        Err(error) if error.is_full() => Readiness::Full,
         Err(error) => {
             let error: &dyn std::error::Error = &error;
             tracing::error!(error, "the storage can't be used");
+            Readiness::Broken
+        }
+    }
+}
+
+/// The storage can be used, as of two seconds ago at most. A disk that is full still has images
+/// to be served, which a load balancer must not keep clients from.
+pub(super) async fn readiness(State(shared): State<Arc<Shared>>) -> Response {
+    let (storage, disk) = (Arc::clone(&shared.registry.storage), shared.registry.disk.clone());
+    let keep = |_: &Readiness| Some(REMEMBERED);
+    match shared.readiness.join((), keep, |()| try_storage(storage, disk)).await {
+        Some(Readiness::Ready) => "ready\n".into_response(),
+        Some(Readiness::Short) => {
+            "ready, but there is too little room on the disk to make new images\n".into_response()
+        }
+        Some(Readiness::Full) => {
+            "ready, but the disk is full, and no new images are made\n".into_response()
+        }
+        Some(Readiness::Broken) | None => {
             (StatusCode::SERVICE_UNAVAILABLE, "the storage can't be used: see the server's log\n")
                 .into_response()
         }

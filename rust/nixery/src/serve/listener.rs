@@ -1,15 +1,17 @@
 //! What the server listens on: TCP, or a UNIX socket.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
-use rustix::fs::{Mode, fchmod};
+use rustix::fs::{FlockOperation, Mode, fchmod, flock};
+use rustix::io::Errno;
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, UnixListener, UnixSocket};
 
@@ -29,6 +31,10 @@ const BACKLOG: u32 = 1024;
 const KEEP_ALIVE_AFTER: Duration = Duration::from_mins(1);
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_TIMES: u32 = 4;
+
+/// How long other servers that begin or end are waited for, and how often it is looked.
+const TURN: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(5);
 
 /// A socket that connections come in at.
 pub(super) enum Listener {
@@ -114,6 +120,8 @@ fn keep_alive(stream: impl AsFd) -> rustix::io::Result<()> {
 
 /// Listens there, in place of a server that is gone.
 fn listen_at(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+    // Until it is listened there: nobody else takes it for left behind before.
+    let _alone = alone(path)?;
     make_room(path)?;
     let socket = UnixSocket::new_stream()?;
     // What the file gets, less the umask: so at no time can others open it.
@@ -122,6 +130,27 @@ fn listen_at(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     let (file, listener) = (SocketFile::at(path)?, socket.listen(BACKLOG)?);
     fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
     Ok((listener, file))
+}
+
+/// Waits until no other server begins to listen, or ends, in the same directory, and has
+/// those wait that come later, as long as what is returned is there (flock(2)).
+fn alone(path: &Path) -> io::Result<File> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => File::open(parent)?,
+        Some(_) | None => File::open(".")?,
+    };
+    let begin = Instant::now();
+    loop {
+        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(directory),
+            Err(Errno::WOULDBLOCK) if begin.elapsed() < TURN => thread::sleep(AGAIN),
+            Err(Errno::WOULDBLOCK) => {
+                let problem = "something keeps the socket's directory locked";
+                return Err(io::Error::new(io::ErrorKind::TimedOut, problem));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// Removes a socket on which nobody listens, and nothing else.
@@ -167,6 +196,8 @@ fn id(path: &Path) -> io::Result<FileId> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        // Without it, another server's might be removed that comes at this very moment.
+        let Ok(_alone) = alone(&self.path) else { return };
         if id(&self.path).is_ok_and(|id| id == self.id) {
             let _ = fs::remove_file(&self.path);
         }
@@ -193,6 +224,31 @@ mod tests {
         drop(file);
         assert!(path.exists(), "it is another's by now");
         drop(replaced);
+        assert!(!path.exists());
+    }
+
+    /// Of those that saw what was left behind, one could remove the socket of another.
+    #[tokio::test]
+    async fn of_servers_that_begin_together_one_listens() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("socket");
+        for _ in 0..300 {
+            drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+            let runtime = tokio::runtime::Handle::current();
+            let together = std::sync::Barrier::new(4);
+            let begin = || {
+                let _runtime = runtime.enter();
+                together.wait();
+                listen_at(&path)
+            };
+            let servers: Vec<_> = thread::scope(|scope| {
+                let servers: Vec<_> = (0..4).map(|_| scope.spawn(begin)).collect();
+                servers.into_iter().map(|server| server.join().unwrap()).collect()
+            });
+            let listening = servers.iter().filter(|server| server.is_ok()).count();
+            assert_eq!(listening, 1);
+            StdUnixStream::connect(&path).unwrap();
+        }
         assert!(!path.exists());
     }
 

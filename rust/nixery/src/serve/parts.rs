@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use rustix::process::{Resource, getrlimit};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,15 @@ use crate::storage::{Filesystem, Gcs, Storage};
 
 /// Where Nix's store paths are, which begin with it.
 const NIX_STORE: &str = "/nix/store";
+
+/// Blobs may be sent from one file in so many of those that the server may have open.
+const FILES_SHARE: usize = 4;
+
+/// Files and sockets that this process may have open at a time.
+fn most_files() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX)
+}
 
 async fn open_storage(config: &Config) -> Result<Arc<dyn Storage>, ServeError> {
     match &config.storage {
@@ -126,6 +136,8 @@ pub(super) async fn registry(
         // Known once there is a listener.
         port: None,
         max_watchers: config.limits.watchers,
+        max_downloads: config.limits.downloads.min(most_files() / FILES_SHARE).max(1),
+        max_downloads_per_address: config.limits.downloads_per_address,
         web_directory: config.web.directory.clone(),
         gate,
     })

@@ -75,8 +75,15 @@ pub enum TlsError {
 pub(super) struct Tls {
     files: TlsFiles,
     current: RwLock<Arc<ServerConfig>>,
+    seen: Mutex<Seen>,
+}
+
+/// What came of reading the files last.
+struct Seen {
     /// What was read last, usable or not.
-    seen: Mutex<[Digest; 2]>,
+    digests: [Digest; 2],
+    /// Why they can't be read at the moment.
+    problem: Option<String>,
 }
 
 impl Tls {
@@ -84,7 +91,8 @@ impl Tls {
     pub(super) fn open(files: TlsFiles) -> Result<Self, TlsError> {
         let (certificate, key) = read(&files)?;
         let current = RwLock::new(configure(&files, &certificate, &key)?);
-        let seen = Mutex::new([Digest::of(&certificate), Digest::of(&key)]);
+        let digests = [Digest::of(&certificate), Digest::of(&key)];
+        let seen = Mutex::new(Seen { digests, problem: None });
         Ok(Self { files, current, seen })
     }
 
@@ -96,14 +104,25 @@ impl Tls {
     /// Reads the files again, and says whether new connections get something else now. What
     /// can't be used leaves what there is, and is an error once.
     fn renew(&self) -> Result<bool, TlsError> {
-        let (certificate, key) = read(&self.files)?;
+        let read = read(&self.files);
+        let problem = read.as_ref().err().map(|error| ErrorChain(error).to_string());
+        let is_new = {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_new = problem.is_some() && seen.problem != problem;
+            seen.problem = problem;
+            is_new
+        };
+        let (certificate, key) = match read {
+            Ok(content) => content,
+            Err(error) => return if is_new { Err(error) } else { Ok(false) },
+        };
         let found = [Digest::of(&certificate), Digest::of(&key)];
         {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if *seen == found {
+            if seen.digests == found {
                 return Ok(false);
             }
-            *seen = found;
+            seen.digests = found;
         }
         let new = configure(&self.files, &certificate, &key)?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
@@ -265,5 +284,18 @@ mod tests {
         fs::copy(&two.key, &one.key).unwrap();
         assert!(tls.renew().unwrap());
         assert!(!Arc::ptr_eq(&first, &tls.current.read().unwrap()));
+
+        let away = directory.path().join("away");
+        for _ in 0..2 {
+            fs::rename(&one.key, &away).unwrap();
+            assert!(tls.renew().is_err());
+            assert!(!tls.renew().unwrap(), "that is said once");
+            fs::rename(&one.certificate, directory.path().join("gone")).unwrap();
+            assert!(tls.renew().is_err(), "it is another problem");
+            fs::rename(directory.path().join("gone"), &one.certificate).unwrap();
+            assert!(tls.renew().is_err(), "and another one");
+            fs::rename(&away, &one.key).unwrap();
+            assert!(!tls.renew().unwrap(), "what there is again is the same");
+        }
     }
 }

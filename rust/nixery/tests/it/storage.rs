@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -70,8 +72,34 @@ fn directories_that_are_removed_are_made_again() {
         fs::remove_dir_all(storage.join(gone)).unwrap();
         server.manifest("three");
         server.manifest("two");
+        // The last answer is remembered for two seconds.
+        thread::sleep(Duration::from_millis(2100));
         assert_eq!(server.get("/readyz").status, 200);
     }
+}
+
+/// Everybody may ask, and each answer once took three files that were written and removed.
+#[test]
+fn whether_it_is_ready_is_tried_once_for_all_who_ask() {
+    let server = Setup::new(fixtures()).start();
+    let storage = server.state.path().join("storage");
+    let changed = || -> Vec<_> {
+        let directories = fs::read_dir(&storage).unwrap().map(|entry| entry.unwrap().path());
+        directories.map(|path| fs::metadata(path).unwrap().modified().unwrap()).collect()
+    };
+    let start = changed();
+    assert_eq!(server.get("/readyz").status, 200);
+    let (begin, first) = (Instant::now(), changed());
+    assert_ne!(start, first, "it was tried");
+    let mut asked = 0;
+    while begin.elapsed() < Duration::from_secs(1) {
+        assert_eq!(server.get("/readyz").text(), "ready\n");
+        asked += 1;
+    }
+    assert_eq!(first, changed(), "after {asked} questions");
+    thread::sleep(Duration::from_millis(1500));
+    assert_eq!(server.get("/readyz").status, 200);
+    assert_ne!(first, changed(), "it is tried again");
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -117,6 +118,32 @@ fn who_forgets_tls_is_told() {
     let mut half = TcpStream::connect(&server.address).unwrap();
     half.write_all(b"\x16\x03\x01").unwrap();
     text(&certificate.curl(&server, "/v2/", &[]));
+}
+
+/// Those who say nothing once kept the server from ending until the time for a request was
+/// over, and had that time twice: for the first byte, and for what follows.
+#[test]
+fn who_says_nothing_where_tls_is_spoken_is_not_waited_for() {
+    let certificate = Certificate::new();
+    let mut server = certificate.setup().start();
+    let silent = TcpStream::connect(&server.address).unwrap();
+    // Accepted after it.
+    text(&certificate.curl(&server, "/v2/", &[]));
+    let begin = Instant::now();
+    assert!(server.terminate().success());
+    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+    drop(silent);
+
+    let server = certificate.setup().variable("NIXERY_LIMITS_HEADER_TIMEOUT", "3").start();
+    let begin = Instant::now();
+    let mut slow = TcpStream::connect(&server.address).unwrap();
+    slow.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    thread::sleep(Duration::from_secs(2));
+    slow.write_all(b"\x16").unwrap();
+    // Hung up on, in either way.
+    let _ = slow.read(&mut [0]);
+    let took = begin.elapsed().as_secs_f64();
+    assert!((2.9..4.9).contains(&took), "{took} s");
 }
 
 #[test]

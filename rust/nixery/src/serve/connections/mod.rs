@@ -154,18 +154,22 @@ impl Server {
         let Some(tls) = tls else {
             return self.speak(Lingering::new(stream), activity, peer, false).await;
         };
-        if !begins_with_handshake(&stream, self.patience.head).await {
-            return ask_for_tls(stream).await;
-        }
-        let accepted = tls.acceptor().accept(Lingering::new(stream));
-        let shaken = tokio::select! {
-            shaken = tokio::time::timeout(self.patience.head, accepted) => shaken,
+        let accepted = async {
+            if begins_with_handshake(&stream).await {
+                Ok(tls.acceptor().accept(Lingering::new(stream)).await)
+            } else {
+                Err(stream)
+            }
+        };
+        let accepted = tokio::select! {
+            accepted = tokio::time::timeout(self.patience.head, accepted) => accepted,
             () = self.ending() => return,
         };
-        match shaken {
-            Ok(Ok(stream)) => self.speak(stream, activity, peer, true).await,
+        match accepted {
+            Ok(Ok(Ok(stream))) => self.speak(stream, activity, peer, true).await,
             // The client doesn't trust the certificate, or has left.
-            Ok(Err(error)) => tracing::debug!(%error, ?peer, "no TLS with a client"),
+            Ok(Ok(Err(error))) => tracing::debug!(%error, ?peer, "no TLS with a client"),
+            Ok(Err(stream)) => ask_for_tls(stream).await,
             Err(_) => counters::timed_out(Slow::Head),
         }
     }
@@ -229,12 +233,12 @@ fn is_of_the_client(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Whether TLS is spoken to the server, as far as can be seen in time.
-async fn begins_with_handshake(stream: &Stream, patience: Duration) -> bool {
+/// Whether TLS is spoken to the server. Waits for the first byte.
+async fn begins_with_handshake(stream: &Stream) -> bool {
     let Stream::Tcp(stream) = stream else { return true };
     let mut first = [0];
-    match tokio::time::timeout(patience, stream.peek(&mut first)).await {
-        Ok(Ok(1)) => first[0] == HANDSHAKE,
+    match stream.peek(&mut first).await {
+        Ok(1) => first[0] == HANDSHAKE,
         // The handshake will say what it is.
         Ok(_) | Err(_) => true,
     }

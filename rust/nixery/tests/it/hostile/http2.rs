@@ -1,5 +1,6 @@
 //! Floods of HTTP/2, and streams that nobody takes.
 
+use std::fs;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -110,16 +111,68 @@ fn no_more_than_so_many_streams_are_open() {
     assert_eq!(refused, [11, 13, 15]);
 }
 
+/// The path of the largest layer of the image `large`.
+fn large_blob(server: &Server) -> String {
+    let manifest = server.manifest("large").json();
+    let layers = manifest["layers"].as_array().unwrap();
+    let layer = layers.iter().max_by_key(|layer| layer["size"].as_u64()).unwrap();
+    format!("/v2/large/blobs/{}", layer["digest"].as_str().unwrap())
+}
+
+/// Files and sockets that the server has open, where this may be seen of it (`proc_pid_fd(5)`).
+fn open_files(server: &Server) -> Option<usize> {
+    fs::read_dir(format!("/proc/{}/fd", server.process_id())).ok().map(Iterator::count)
+}
+
+/// Streams of one byte at a time once took all memory and file descriptors, with the defaults.
+#[test]
+fn streams_that_nobody_takes_are_bounded_for_each_client() {
+    const CONNECTIONS: usize = 60;
+    let server = Setup::new(fixtures()).start();
+    let blob = large_blob(&server);
+    let config = server.manifest("large").json()["config"]["digest"].as_str().unwrap().to_owned();
+    let config = format!("/v2/large/blobs/{config}");
+    let (before, files) = (memory(&server).0, open_files(&server));
+    let flood = |path: &str| -> Vec<Speaker> {
+        let speakers = (0..CONNECTIONS).map(|_| {
+            let mut speaker = Speaker::new(&server, &[(4, 1)]);
+            for number in 0..16 {
+                speaker.get(2 * number + 1, path).unwrap();
+            }
+            speaker
+        });
+        speakers.collect()
+    };
+    let refused = || metric(&server, "nixery_requests_refused_total{limit=\"downloads\"}");
+    // What is too small to be more than one piece waits as well.
+    for path in [&blob, &config] {
+        let (earlier, speakers) = (refused(), flood(path));
+        let expected = earlier + 16 * CONNECTIONS as u64 - 512;
+        wait_until("all answers", || refused() >= expected);
+        assert_eq!(refused(), expected);
+        let again = server.get(path);
+        assert_eq!((again.status, again.error().0.as_str()), (429, "TOOMANYREQUESTS"));
+        assert_eq!(again.header("retry-after"), "10");
+        assert_eq!(server.get("/healthz").status, 200);
+        let (most, opened) = (memory(&server).1, open_files(&server));
+        println!("memory from {before} to {most} kB at most, files from {files:?} to {opened:?}");
+        // 256 KiB for each of 512: hyper reads a piece ahead of the one that h2 has.
+        assert!(most < before + 160_000, "from {before} to {most} kB");
+        if let (Some(files), Some(opened)) = (files, opened) {
+            assert!(opened < files + 512 + CONNECTIONS + 20, "from {files} to {opened}");
+        }
+        drop(speakers);
+        wait_until("their end", || server.get(path).status == 200);
+    }
+}
+
 /// A client can keep a stream's bytes back while it answers pings and goes on with others.
 #[test]
 fn a_stream_that_nobody_takes_is_ended_and_the_others_are_not() {
     let server = Setup::new(fixtures()).variable("NIXERY_LIMITS_WRITE_TIMEOUT", "2").start();
-    let manifest = server.manifest("large").json();
-    let layers = manifest["layers"].as_array().unwrap();
-    let layer = layers.iter().max_by_key(|layer| layer["size"].as_u64()).unwrap();
+    let blob = large_blob(&server);
     // Windows of ten bytes.
     let mut speaker = Speaker::new(&server, &[(4, 10)]);
-    let blob = format!("/v2/large/blobs/{}", layer["digest"].as_str().unwrap());
     speaker.get(1, &blob).unwrap();
     assert_eq!(speaker.wait(DATA).unwrap().payload.len(), 10);
     let start = Instant::now();

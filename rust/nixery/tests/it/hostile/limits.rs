@@ -122,23 +122,64 @@ fn connections_are_limited_for_each_address_and_in_all() {
 
 #[test]
 fn only_so_many_clients_watch_builds() {
-    let server = Setup::new(fixtures()).variable("NIXERY_LIMITS_WATCHERS", "2").start();
+    // A quarter for each address.
+    let server = Setup::new(fixtures())
+        .variable("NIXERY_LIMITS_WATCHERS", "8")
+        .variable("NIXERY_TRUSTED_PROXIES", "127.0.0.0/8")
+        .start();
     let path = "/api/v1/builds/hanging-5/latest";
     request(&server.address, "POST", path, &[]);
-    let watch = || {
+    let watch_from = |client: &str| {
         let mut stream = connect(&server);
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n")
-            .unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\
+             X-Forwarded-For: {client}\r\n\r\n"
+        )
+        .unwrap();
         let mut begin = [0; 12];
         stream.read_exact(&mut begin).unwrap();
         (stream, String::from_utf8_lossy(&begin).into_owned())
     };
+    let watch = || watch_from("192.0.2.1");
     let (one, two) = (watch(), watch());
     assert_eq!([one.1.as_str(), two.1.as_str()], ["HTTP/1.1 200", "HTTP/1.1 200"]);
     assert_eq!(watch().1, "HTTP/1.1 429");
     assert_eq!(server.get(path).status, 200, "without events");
     drop(one.0);
     wait_until("a place", || watch().1 == "HTTP/1.1 200");
+    // Others are not in its way, up to the limit of all.
+    let others: Vec<_> = (2..9).map(|n| watch_from(&format!("192.0.2.{n}"))).collect();
+    let let_in = others.iter().filter(|other| other.1 == "HTTP/1.1 200").count();
+    assert!((6..8).contains(&let_in), "{let_in} of 7");
+}
+
+/// One client once filled the queue of builds for all others.
+#[test]
+fn one_client_has_half_of_the_queue_of_builds() {
+    let server = Setup::new(fixtures())
+        .variable("NIXERY_NIX_MAX_BUILDS", "1")
+        .variable("NIXERY_NIX_MAX_QUEUE", "4")
+        .variable("NIXERY_TRUSTED_PROXIES", "127.0.0.0/8")
+        .start();
+    let ask = |client: &str, image: &str| {
+        let path = format!("/api/v1/builds/{image}/latest");
+        request(&server.address, "POST", &path, &[("X-Forwarded-For", client)])
+    };
+    // The others wait for the first.
+    for image in ["hanging-5", "one", "two"] {
+        assert_eq!(ask("192.0.2.1", image).status, 202, "{image}");
+    }
+    let refused = ask("192.0.2.1", "three");
+    assert_eq!((refused.status, refused.error().0.as_str()), (429, "TOOMANYREQUESTS"));
+    assert!(refused.error().1.contains("3 images that were asked for from your address"));
+    assert_eq!(refused.header("retry-after"), "10");
+    assert_eq!(ask("192.0.2.1", "one").status, 202, "what is being made may be waited for");
+    for image in ["one/two", "one/three"] {
+        assert_eq!(ask("192.0.2.2", image).status, 202, "{image}");
+    }
+    let refused = ask("192.0.2.2", "two/three");
+    assert!(refused.error().1.contains("nix.max_queue"), "all are taken: {}", refused.text());
 }
 
 /// With the defaults: a load test from one address is no attack.

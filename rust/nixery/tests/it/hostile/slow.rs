@@ -145,6 +145,7 @@ fn a_thousand_slow_clients_do_not_slow_others_down() {
     raise_file_limit();
     let server = impatient()
         .variable("NIXERY_LIMITS_CONNECTIONS_PER_ADDRESS", "2000")
+        .variable("NIXERY_LIMITS_DOWNLOADS_PER_ADDRESS", "2000")
         .variable("NIXERY_LIMITS_IDLE_TIMEOUT", "120")
         .start();
     let (blob, _) = large(&server);
