@@ -56,6 +56,15 @@ pub enum InvalidRule {
         /// The text.
         rule: String,
     },
+    /// There is a second rule in it, which would be taken for packages.
+    #[error(
+        "{rule:?} is more than one rule: expected each as an entry of its own in the list, or in a \
+         variable separated by a semicolon, such as \"anonymous may pull; ann may build\""
+    )]
+    Several {
+        /// The text.
+        rule: String,
+    },
     /// There can't be such a user.
     #[error("{name:?} in the rule {rule:?} is not the name of a user: expected {USER_NAME}")]
     User {
@@ -176,7 +185,11 @@ impl FromStr for Rule {
         let found = words.windows(2).enumerate().skip(1).find_map(|(index, pair)| {
             (pair[0] == "may").then(|| right(pair[1])).flatten().map(|right| (index, right))
         });
-        let (index, right) = found.ok_or_else(|| InvalidRule::Form { rule: rule() })?;
+        let (index, given) = found.ok_or_else(|| InvalidRule::Form { rule: rule() })?;
+        let patterns = &words[index + 2..];
+        if patterns.windows(2).any(|pair| pair[0] == "may" && right(pair[1]).is_some()) {
+            return Err(InvalidRule::Several { rule: rule() });
+        }
         let who = words[..index].iter().map(|&name| match name {
             ANONYMOUS => Ok(Who::Everybody),
             LOGGED_IN => Ok(Who::LoggedIn),
@@ -184,7 +197,7 @@ impl FromStr for Rule {
             _ => Err(InvalidRule::User { rule: rule(), name: name.to_owned() }),
         });
         let who = who.collect::<Result<_, _>>()?;
-        let patterns = words[index + 2..].iter().map(|&pattern| {
+        let patterns = patterns.iter().map(|&pattern| {
             let invalid = |problem| {
                 let pattern = pattern.to_owned();
                 InvalidRule::Pattern { rule: rule(), pattern, problem }
@@ -205,6 +218,7 @@ impl fmt::Display for Rule {
                 Who::Everybody => ANONYMOUS,
                 Who::LoggedIn => LOGGED_IN,
                 Who::User(name) => name,
+        let right = given;
             })
             .collect();
         let right = match self.right {
@@ -288,8 +302,8 @@ mod tests {
             let error = text.parse::<Rule>().unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");
         }
-        let odd: Rule = "may may build may build".parse().unwrap();
-        assert_eq!(odd.to_string(), "may may build may build");
+        let odd: Rule = "may may build may git build".parse().unwrap();
+        assert_eq!(odd.to_string(), "may may build may git build");
     }
 
     proptest! {
@@ -297,6 +311,8 @@ mod tests {
         fn any_text_is_a_rule_that_is_written_as_itself_or_none(
             text in r"([a-z*?.@\[\]/,é]{0,5}[ ,]{0,2}(may )?(pull|build)? ?){0,6}",
         ) {
+            ("ann may pull, bob may build git", "separated by a semicolon"),
+            ("ann may pull\nmay pull", "separated by a semicolon"),
             if let Ok(rule) = text.parse::<Rule>() {
                 prop_assert_eq!(rule.to_string().parse::<Rule>(), Ok(rule));
             }
