@@ -1,9 +1,11 @@
 //! Who may pull, and who may have images made.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -272,7 +274,7 @@ fn when_a_branch_moves_there_is_still_the_image_of_before() {
     repository.commit(&format!("{set}# moved\n"));
     let mut answer = manifest(&server, "one", "");
     wait_until("the branch's move", || {
-        std::thread::sleep(Duration::from_millis(500));
+        thread::sleep(Duration::from_millis(500));
         answer = manifest(&server, "one", "");
         !answer.header("warning").is_empty()
     });
@@ -327,3 +329,38 @@ fn files_that_cannot_be_used_are_named_with_their_line() {
     let (_, log) = missing.try_start_in(&Arc::new(TempDir::new().unwrap())).err().unwrap();
     assert!(log.contains("/does/not/exist; NIXERY_ACCESS_TOKENS (access.tokens)"), "{log}");
 }
+#[test]
+fn who_was_removed_is_out_at_once_though_other_things_hang() {
+    let users = Users::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/popularity.json", listener.local_addr().unwrap());
+    // Answers once, at the start, and then never.
+    thread::spawn(move || {
+        let mut held = Vec::new();
+        for (index, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.unwrap();
+            if index == 0 {
+                let _ = stream.read(&mut [0; 4096]).unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+            } else {
+                held.push(stream);
+            }
+        }
+    });
+    let setup = users.known_to(Setup::new(fixtures())).variable("NIX_POPULARITY_URL", &url);
+    let server = setup.start();
+    let pid = Pid::from_raw(i32::try_from(server.process_id()).unwrap()).unwrap();
+    for (user, password, left) in [("ann", "secret", BOB), ("bob", "other", ANN)] {
+        assert_eq!(get(&server, "/v2/", &basic(user, password)).status, 200);
+        users.write("htpasswd", left);
+        let begin = Instant::now();
+        kill_process(pid, Signal::HUP).unwrap();
+        wait_until("the removal", || get(&server, "/v2/", &basic(user, password)).status == 401);
+        assert!(begin.elapsed() < Duration::from_secs(20), "it took {:?}", begin.elapsed());
+        users.write("htpasswd", &format!("{ANN}\n{BOB}\n"));
+        kill_process(pid, Signal::HUP).unwrap();
+        wait_until("the return", || get(&server, "/v2/", &basic(user, password)).status == 200);
+    }
+    assert!(!server.has_logged("popularity table"), "{:?}", server.log());
+}
+
