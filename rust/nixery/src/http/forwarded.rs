@@ -8,6 +8,11 @@ use ipnet::IpNet;
 /// What proxies say of whom they pass a request on for: addresses, each proxy's at the end.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// The client that a request is of, among the request's extensions; `None` if that is not
+/// known, as at a UNIX socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Client(pub Option<IpAddr>);
+
 /// The proxies whose word is taken.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TrustedProxies(Vec<IpNet>);

@@ -25,6 +25,7 @@ use serde_json::json;
 
 use super::builds::NO_STORE;
 use super::error::ApiError;
+use super::forwarded::Client;
 use super::layout::error_page;
 use super::manifests::IMMUTABLE;
 use super::verify::{Busy, Verifier};
@@ -93,7 +94,12 @@ impl Gate {
         self.verifier.replace(credentials);
     }
 
-    async fn visitor(&self, headers: &HeaderMap, path: &str) -> Result<Visitor, ApiError> {
+    async fn visitor(
+        &self,
+        headers: &HeaderMap,
+        path: &str,
+        client: Client,
+    ) -> Result<Visitor, ApiError> {
         let challenge = || self.challenge(path);
         let wrong = |message: &str| ApiError::Unauthorized {
             message: message.to_owned(),
@@ -114,7 +120,7 @@ impl Gate {
                 None => return Err(wrong("the token is not one of this registry")),
             },
             Presented::Password { user, password } => {
-                match self.verifier.verify(&user, &password).await {
+                match self.verifier.verify(client, &user, &password).await {
                     Ok(true) => (Caller::User(user.into()), None),
                     Ok(false) => return Err(wrong("the user name or the password is wrong")),
                     Err(Busy) => return Err(ApiError::TooManyLogins),
@@ -171,7 +177,8 @@ pub(super) async fn pass(
     if is_foreign && request.method() == Method::POST {
         return ApiError::ForeignPage.into_response();
     }
-    let visitor = gate.visitor(request.headers(), path).await;
+    let client = request.extensions().get().copied().unwrap_or(Client(None));
+    let visitor = gate.visitor(request.headers(), path, client).await;
     match visitor {
         Ok(visitor) => request.extensions_mut().insert(visitor),
         Err(error) if is_page => return error_page(&error),

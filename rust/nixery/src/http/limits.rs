@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use ipnet::IpNet;
 
 use super::error::ApiError;
-use super::forwarded::{TrustedProxies, site};
+use super::forwarded::{Client, TrustedProxies, site};
 use super::rates::Rates;
 use crate::counters::{self, Refused};
 
@@ -50,6 +50,11 @@ impl Limiter {
     /// Whether this is the address of a proxy that is trusted.
     pub fn trusts(&self, address: IpAddr) -> bool {
         self.proxies.contains(address)
+    }
+
+    /// Whom a request is of. `peer` is `None` at a UNIX socket.
+    pub fn client<B>(&self, request: &Request<B>, peer: Option<IpAddr>) -> Client {
+        Client(self.proxies.client(peer, request.headers()))
     }
 
     /// The answer to a request that is not let in. `peer` is `None` at a UNIX socket.

@@ -47,6 +47,8 @@ impl Service<Request<Incoming>> for Requests {
         name_address(&mut request, self.is_tls);
         let (limiter, peer, mut router) =
             (Arc::clone(&self.limiter), self.peer, self.router.clone());
+        let client = limiter.client(&request, peer);
+        request.extensions_mut().insert(client);
         Box::pin(async move {
             let mut response = match limiter.refusal(&request, peer) {
                 Some(refusal) => refusal,
