@@ -28,6 +28,7 @@ use super::error::ApiError;
 use super::forwarded::Client;
 use super::layout::error_page;
 use super::manifests::IMMUTABLE;
+use super::route::{Reference, Route};
 use super::verify::{Busy, Verifier};
 use super::{API_VERSION, Shared};
 use crate::access::{Caller, Credentials, Presented, Right, Rules};
@@ -169,14 +170,6 @@ pub(super) async fn pass(
     if !(is_page || path == "/v2" || path.starts_with("/v2/") || path.starts_with("/api/")) {
         return next.run(request).await;
     }
-    // A browser sends what it was told once whatever page asks it to.
-    let is_foreign = request
-        .headers()
-        .get(FETCH_SITE)
-        .is_some_and(|site| site != "same-origin" && site != "none");
-    if is_foreign && request.method() == Method::POST {
-        return ApiError::ForeignPage.into_response();
-    }
     let client = request.extensions().get().copied().unwrap_or(Client(None));
     let visitor = gate.visitor(request.headers(), path, client).await;
     match visitor {
@@ -194,6 +187,31 @@ pub(super) async fn pass(
         *cache = IMMUTABLE_FOR_ONE;
     }
     response
+}
+
+/// Stops what another site's page has a browser send and what may have something made:
+/// the browser reaches servers that the page's owner doesn't, and sends the password that it
+/// was told once. A page of the same site is another one too, as often a whole company is
+/// one. Registry clients never send the header, and browsers always where it counts, on
+/// connections with TLS and to this machine (W3C, "Fetch Metadata Request Headers").
+pub(super) async fn keep_pages_out(request: Request, next: Next) -> Response {
+    let is_foreign = request
+        .headers()
+        .get(FETCH_SITE)
+        .is_some_and(|site| site != "same-origin" && site != "none");
+    if is_foreign && may_begin_work(request.method(), request.uri().path()) {
+        return ApiError::ForeignPage.into_response();
+    }
+    next.run(request).await
+}
+
+/// Whether Nix may be asked for something by a request.
+fn may_begin_work(method: &Method, path: &str) -> bool {
+    let is_tag = || {
+        let route = Route::parse(path);
+        matches!(route, Ok(Route::Manifest { reference: Reference::Tag(_), .. }))
+    };
+    method == Method::POST || path == "/api/v1/packages" || is_tag()
 }
 
 /// Exchanges what is presented for a token.

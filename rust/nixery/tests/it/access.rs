@@ -259,6 +259,9 @@ fn everybody_sees_what_they_may_pull() {
     let foreign = [("Authorization", ann.as_str()), ("Sec-Fetch-Site", "cross-site")];
     let answer = request(&server.address, "POST", "/api/v1/builds/one/latest", &foreign);
     assert_eq!((answer.status, answer.error().0.as_str()), (403, "DENIED"));
+    let manifest = "/v2/two/three/manifests/latest";
+    let answer = request(&server.address, "GET", manifest, &foreign);
+    assert_eq!((answer.status, answer.error().0.as_str()), (403, "DENIED"));
     let own = [("Authorization", ann.as_str()), ("Sec-Fetch-Site", "same-origin")];
     assert_eq!(request(&server.address, "POST", "/api/v1/builds/one/latest", &own).status, 200);
 }
