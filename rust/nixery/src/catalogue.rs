@@ -80,6 +80,16 @@ pub struct Completion {
     pub has_more: bool,
 }
 
+/// How names are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// They are asked for where they are not known.
+    Ask,
+    /// Nobody is asked, neither the builder nor where packages come from: those that are
+    /// known are shown, also of a commit before the newest.
+    Known,
+}
+
 /// How far the names of a set are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -118,10 +128,21 @@ impl Catalogue {
     }
 
     /// At most `limit` names to complete `typed` with, which has at least the beginning of
-    /// a name, and a dot after each set that it is in.
-    pub async fn complete(&self, source: &SourceAt, typed: &str, limit: usize) -> Completion {
+    /// a name, and a dot after each set that it is in. Names count only if they are
+    /// `shown`, which is told the whole name, with the sets that it is in.
+    pub async fn complete(
+        &self,
+        source: &SourceAt,
+        typed: &str,
+        limit: usize,
+        look: Look,
+        shown: impl Fn(&str) -> bool,
+    ) -> Completion {
         let (set, start) = typed.rsplit_once('.').unwrap_or(("", typed));
-        let (state, entry) = self.0.names(source, set).await;
+        let (state, entry) = match look {
+            Look::Ask => self.0.names(source, set).await,
+            Look::Known => self.0.known_names(source, set).await,
+        };
         let mut completion = Completion {
             revision: entry.as_ref().and_then(|entry| entry.snapshot.revision().map(str::to_owned)),
             state,
@@ -131,12 +152,11 @@ impl Catalogue {
         let Some(names) = entry.and_then(|entry| entry.names) else { return completion };
         let begin = names.iter().filter(|name| name.starts_with(start));
         let contain = names.iter().filter(|name| name.contains(start) && !name.starts_with(start));
-        let mut found = begin.chain(contain);
-        completion.names = found
-            .by_ref()
-            .take(limit)
+        let mut found = begin
+            .chain(contain)
             .map(|name| if set.is_empty() { name.clone() } else { format!("{set}.{name}") })
-            .collect();
+            .filter(|name| shown(name));
+        completion.names = found.by_ref().take(limit).collect();
         completion.has_more = found.next().is_some();
         completion
     }
@@ -191,6 +211,23 @@ impl Inner {
         .boxed()
     }
 
+    /// The names of a set that are in memory or saved.
+    async fn known_names(&self, source: &SourceAt, set: &str) -> (State, Option<Entry>) {
+        let of = (source.clone(), set.to_owned());
+        let before = self.entry(&of).filter(|entry| entry.names.is_some());
+        let Some(snapshot) = self.pins.known(source).await else {
+            return (before.as_ref().map_or(State::Unavailable, Entry::state), before);
+        };
+        if before.as_ref().is_none_or(|entry| entry.snapshot != snapshot)
+            && snapshot.is_fixed()
+            && let Some(names) = self.saved(self.key(&snapshot, set)).await
+        {
+            self.put(of.clone(), snapshot, Some(names));
+        }
+        let entry = self.entry(&of).filter(|entry| entry.names.is_some());
+        (entry.as_ref().map_or(State::Unavailable, Entry::state), entry)
+    }
+
     /// Asks the builder for the names of a set, or finds them saved.
     async fn learn(&self, of: SetOf, snapshot: Snapshot) {
         let Ok(_place) = self.places.try_acquire() else { return };
@@ -217,6 +254,10 @@ impl Inner {
                 }
             }
         }
+        self.put(of, snapshot, names);
+    }
+
+    fn put(&self, of: SetOf, snapshot: Snapshot, names: Option<Vec<String>>) {
         let now = Instant::now();
         let mut known = self.lock();
         if known.len() >= CAPACITY && !known.contains_key(&of) {

@@ -142,16 +142,29 @@ impl Rules {
         right: Right,
         spec: &ImageSpec,
     ) -> Result<(), Vec<String>> {
-        let rules: Vec<&Rule> =
-            self.0.iter().filter(|rule| rule.right >= right && rule.is_for(caller)).collect();
-        if rules.is_empty() {
+        if !self.allow_something(caller, right) {
             return Err(Vec::new());
         }
-        let is_refused = |package: &&str| {
-            !ALWAYS.contains(package) && !rules.iter().any(|rule| rule.has(package))
-        };
+        let is_refused = |package: &&str| !self.allow_package(caller, right, package);
         let refused: Vec<String> = spec.packages().filter(is_refused).map(str::to_owned).collect();
         if refused.is_empty() { Ok(()) } else { Err(refused) }
+    }
+
+    /// Whether there is anything that a caller may do this with.
+    pub fn allow_something(&self, caller: &Caller, right: Right) -> bool {
+        self.that_give(caller, right).next().is_some()
+    }
+
+    /// Whether a caller may do this with an image of this one package, called as it is in
+    /// an [`ImageSpec`].
+    pub fn allow_package(&self, caller: &Caller, right: Right, package: &str) -> bool {
+        let mut rules = self.that_give(caller, right).peekable();
+        rules.peek().is_some() && (ALWAYS.contains(&package) || rules.any(|rule| rule.has(package)))
+    }
+
+    /// The rules by which a caller may do this with something.
+    fn that_give(&self, caller: &Caller, right: Right) -> impl Iterator<Item = &Rule> {
+        self.0.iter().filter(move |rule| rule.right >= right && rule.is_for(caller))
     }
 }
 
@@ -205,6 +218,7 @@ impl FromStr for Rule {
             PackagePattern::parse(pattern).map_err(invalid)
         });
         let patterns: Vec<_> = patterns.collect::<Result<_, _>>()?;
+        let right = given;
         Ok(Self { who, right, packages: Some(patterns).filter(|patterns| !patterns.is_empty()) })
     }
 }
@@ -218,7 +232,6 @@ impl fmt::Display for Rule {
                 Who::Everybody => ANONYMOUS,
                 Who::LoggedIn => LOGGED_IN,
                 Who::User(name) => name,
-        let right = given;
             })
             .collect();
         let right = match self.right {
@@ -298,6 +311,8 @@ mod tests {
             ("ann may pull corp/tool", "no slashes"),
             ("ann may pull a**", "not a pattern of packages"),
             ("ann may pull [a", "not a pattern of packages"),
+            ("ann may pull, bob may build git", "separated by a semicolon"),
+            ("ann may pull\nmay pull", "separated by a semicolon"),
         ] {
             let error = text.parse::<Rule>().unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");
@@ -311,8 +326,6 @@ mod tests {
         fn any_text_is_a_rule_that_is_written_as_itself_or_none(
             text in r"([a-z*?.@\[\]/,é]{0,5}[ ,]{0,2}(may )?(pull|build)? ?){0,6}",
         ) {
-            ("ann may pull, bob may build git", "separated by a semicolon"),
-            ("ann may pull\nmay pull", "separated by a semicolon"),
             if let Ok(rule) = text.parse::<Rule>() {
                 prop_assert_eq!(rule.to_string().parse::<Rule>(), Ok(rule));
             }

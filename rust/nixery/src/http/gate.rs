@@ -257,6 +257,47 @@ impl Shared {
         self.registry.gate.as_ref().is_none_or(|gate| gate.rules.are_for_anonymous())
     }
 
+    /// Whether there is anything that a visitor may do this with.
+    pub(super) fn may_something(&self, visitor: &Visitor, right: Right) -> bool {
+        match (&self.registry.gate, visitor) {
+            (None, _) => true,
+            (Some(_), Visitor::Anybody) => false,
+            (Some(gate), Visitor::Known { caller, .. }) => {
+                gate.rules.allow_something(caller, right)
+            }
+        }
+    }
+
+    /// Whether a visitor may pull anything; why not, otherwise.
+    pub(super) fn allow_something(&self, visitor: &Visitor) -> Result<(), ApiError> {
+        if self.may_something(visitor, Right::Pull) {
+            return Ok(());
+        }
+        let Visitor::Known { caller, .. } = visitor else {
+            return Err(ApiError::Denied { message: "it is not known who asks".to_owned() });
+        };
+        Err(match caller {
+            Caller::Anonymous => ApiError::Unauthorized {
+                message: "there is nothing here for anonymous: log in".to_owned(),
+                challenge: BASIC.to_owned(),
+            },
+            Caller::User(user) => {
+                ApiError::Denied { message: format!("{user} may not pull anything here") }
+            }
+        })
+    }
+
+    /// Whether a visitor is shown that there is a package of this name.
+    pub(super) fn shows_package(&self, visitor: &Visitor, name: &str) -> bool {
+        match (&self.registry.gate, visitor) {
+            (None, _) => true,
+            (Some(_), Visitor::Anybody) => false,
+            (Some(gate), Visitor::Known { caller, .. }) => {
+                gate.rules.allow_package(caller, Right::Pull, name)
+            }
+        }
+    }
+
     /// Whether a visitor is shown that there is such an image.
     pub(super) fn sees(&self, visitor: &Visitor, spec: &ImageSpec) -> bool {
         match (&self.registry.gate, visitor) {
