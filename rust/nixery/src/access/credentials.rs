@@ -19,6 +19,9 @@ const MIN_COST: u32 = 4;
 /// Most doublings of bcrypt's work: at 15 it takes seconds to check one password.
 const MAX_COST: u32 = 15;
 
+/// Most bytes of a password that bcrypt looks at.
+const MAX_PASSWORD: usize = 72;
+
 /// Everything that clients are compared with.
 #[derive(Debug, Default)]
 pub struct Credentials {
@@ -68,6 +71,11 @@ impl Passwords {
     /// Whether this is the user's password. Takes as long for users that there are none of.
     /// Works the processor for as long as the hash says, up to seconds.
     pub fn verify(&self, user: &str, password: &[u8]) -> bool {
+        // bcrypt leaves out what is behind the 72nd byte, and repeats a shorter password with a
+        // NUL behind it: with these, others would be as right as the password.
+        if password.len() > MAX_PASSWORD || password.contains(&0) {
+            return false;
+        }
         let of_user = self.hashes.get(user);
         let Some(hash) = of_user.or(self.slowest.as_ref()) else { return false };
         // Nothing but the form of the hash can be wrong, and that was checked.
@@ -241,6 +249,25 @@ mod tests {
         assert!(!passwords.verify("ann", b""));
         assert!(!passwords.verify("bob", b"secret"), "its hash is used only for the time it takes");
         assert!(!Passwords::default().verify("ann", b"secret"));
+    }
+
+    #[test]
+    fn passwords_that_bcrypt_does_not_tell_apart_are_none() {
+        let hash = |password: &str| {
+            let hash = bcrypt::hash(password, MIN_COST).unwrap();
+            format!("ann:{hash}").parse::<Passwords>().unwrap()
+        };
+        let longest = "x".repeat(MAX_PASSWORD);
+        let passwords = hash(&longest);
+        assert!(passwords.verify("ann", longest.as_bytes()));
+        assert!(!passwords.verify("ann", format!("{longest}y").as_bytes()));
+        // As it is repeated with a NUL between, this was the same.
+        let passwords = hash("secret");
+        assert!(passwords.verify("ann", b"secret"));
+        assert!(bcrypt::verify(b"secret\0secret", &passwords.hashes["ann"]).unwrap());
+        assert!(!passwords.verify("ann", b"secret\0secret"));
+        // Without anything, bcrypt repeats the NUL.
+        assert!(hash("").verify("ann", b"") && !hash("").verify("ann", b"\0"));
     }
 
     #[test]

@@ -56,6 +56,15 @@ pub enum InvalidRule {
         /// The text.
         rule: String,
     },
+    /// There is a second rule in it, which would be taken for packages.
+    #[error(
+        "{rule:?} is more than one rule: expected each as an entry of its own in the list, or in a \
+         variable separated by a semicolon, such as \"anonymous may pull; ann may build\""
+    )]
+    Several {
+        /// The text.
+        rule: String,
+    },
     /// There can't be such a user.
     #[error("{name:?} in the rule {rule:?} is not the name of a user: expected {USER_NAME}")]
     User {
@@ -133,16 +142,29 @@ impl Rules {
         right: Right,
         spec: &ImageSpec,
     ) -> Result<(), Vec<String>> {
-        let rules: Vec<&Rule> =
-            self.0.iter().filter(|rule| rule.right >= right && rule.is_for(caller)).collect();
-        if rules.is_empty() {
+        if !self.allow_something(caller, right) {
             return Err(Vec::new());
         }
-        let is_refused = |package: &&str| {
-            !ALWAYS.contains(package) && !rules.iter().any(|rule| rule.has(package))
-        };
+        let is_refused = |package: &&str| !self.allow_package(caller, right, package);
         let refused: Vec<String> = spec.packages().filter(is_refused).map(str::to_owned).collect();
         if refused.is_empty() { Ok(()) } else { Err(refused) }
+    }
+
+    /// Whether there is anything that a caller may do this with.
+    pub fn allow_something(&self, caller: &Caller, right: Right) -> bool {
+        self.that_give(caller, right).next().is_some()
+    }
+
+    /// Whether a caller may do this with an image of this one package, called as it is in
+    /// an [`ImageSpec`].
+    pub fn allow_package(&self, caller: &Caller, right: Right, package: &str) -> bool {
+        let mut rules = self.that_give(caller, right).peekable();
+        rules.peek().is_some() && (ALWAYS.contains(&package) || rules.any(|rule| rule.has(package)))
+    }
+
+    /// The rules by which a caller may do this with something.
+    fn that_give(&self, caller: &Caller, right: Right) -> impl Iterator<Item = &Rule> {
+        self.0.iter().filter(move |rule| rule.right >= right && rule.is_for(caller))
     }
 }
 
@@ -176,7 +198,11 @@ impl FromStr for Rule {
         let found = words.windows(2).enumerate().skip(1).find_map(|(index, pair)| {
             (pair[0] == "may").then(|| right(pair[1])).flatten().map(|right| (index, right))
         });
-        let (index, right) = found.ok_or_else(|| InvalidRule::Form { rule: rule() })?;
+        let (index, given) = found.ok_or_else(|| InvalidRule::Form { rule: rule() })?;
+        let patterns = &words[index + 2..];
+        if patterns.windows(2).any(|pair| pair[0] == "may" && right(pair[1]).is_some()) {
+            return Err(InvalidRule::Several { rule: rule() });
+        }
         let who = words[..index].iter().map(|&name| match name {
             ANONYMOUS => Ok(Who::Everybody),
             LOGGED_IN => Ok(Who::LoggedIn),
@@ -184,7 +210,7 @@ impl FromStr for Rule {
             _ => Err(InvalidRule::User { rule: rule(), name: name.to_owned() }),
         });
         let who = who.collect::<Result<_, _>>()?;
-        let patterns = words[index + 2..].iter().map(|&pattern| {
+        let patterns = patterns.iter().map(|&pattern| {
             let invalid = |problem| {
                 let pattern = pattern.to_owned();
                 InvalidRule::Pattern { rule: rule(), pattern, problem }
@@ -192,6 +218,7 @@ impl FromStr for Rule {
             PackagePattern::parse(pattern).map_err(invalid)
         });
         let patterns: Vec<_> = patterns.collect::<Result<_, _>>()?;
+        let right = given;
         Ok(Self { who, right, packages: Some(patterns).filter(|patterns| !patterns.is_empty()) })
     }
 }
@@ -284,12 +311,14 @@ mod tests {
             ("ann may pull corp/tool", "no slashes"),
             ("ann may pull a**", "not a pattern of packages"),
             ("ann may pull [a", "not a pattern of packages"),
+            ("ann may pull, bob may build git", "separated by a semicolon"),
+            ("ann may pull\nmay pull", "separated by a semicolon"),
         ] {
             let error = text.parse::<Rule>().unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");
         }
-        let odd: Rule = "may may build may build".parse().unwrap();
-        assert_eq!(odd.to_string(), "may may build may build");
+        let odd: Rule = "may may build may git build".parse().unwrap();
+        assert_eq!(odd.to_string(), "may may build may git build");
     }
 
     proptest! {

@@ -88,6 +88,16 @@ pub struct Completion {
     pub has_more: bool,
 }
 
+/// How names are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// They are asked for where they are not known.
+    Ask,
+    /// Nobody is asked, neither the builder nor where packages come from: those that are
+    /// known are shown, also of a commit before the newest.
+    Known,
+}
+
 /// How far the names of a set are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -148,8 +158,16 @@ impl Catalogue {
     }
 
     /// At most `limit` names to complete `typed` with, which has at least the beginning of
-    /// a name, and a dot after each set that it is in.
-    pub async fn complete(&self, source: &SourceAt, typed: &str, limit: usize) -> Completion {
+    /// a name, and a dot after each set that it is in. Names count only if they are
+    /// `shown`, which is told the whole name, with the sets that it is in.
+    pub async fn complete(
+        &self,
+        source: &SourceAt,
+        typed: &str,
+        limit: usize,
+        look: Look,
+        shown: impl Fn(&str) -> bool,
+    ) -> Completion {
         let (set, start) = typed.rsplit_once('.').unwrap_or(("", typed));
         if typed.split('.').count() > DEEPEST {
             return Completion {
@@ -159,8 +177,13 @@ impl Catalogue {
                 has_more: false,
             };
         }
-        self.0.is_used();
-        let (state, entry) = self.0.names(source, set).await;
+        let (state, entry) = match look {
+            Look::Ask => {
+                self.0.is_used();
+                self.0.names(source, set).await
+            }
+            Look::Known => self.0.known_names(source, set).await,
+        };
         let mut completion = Completion {
             revision: entry.as_ref().and_then(|entry| entry.snapshot.revision().map(str::to_owned)),
             state,
@@ -170,12 +193,11 @@ impl Catalogue {
         let Some(names) = entry.and_then(|entry| entry.names.ok()) else { return completion };
         let begin = names.iter().filter(|name| name.starts_with(start));
         let contain = names.iter().filter(|name| name.contains(start) && !name.starts_with(start));
-        let mut found = begin.chain(contain);
-        completion.names = found
-            .by_ref()
-            .take(limit)
+        let mut found = begin
+            .chain(contain)
             .map(|name| if set.is_empty() { name.clone() } else { format!("{set}.{name}") })
-            .collect();
+            .filter(|name| shown(name));
+        completion.names = found.by_ref().take(limit).collect();
         completion.has_more = found.next().is_some();
         completion
     }
@@ -238,6 +260,20 @@ impl Inner {
             }
         }
         .boxed()
+    }
+
+    /// The names of a set that are in memory or saved.
+    async fn known_names(&self, source: &SourceAt, set: &str) -> (State, Option<Entry>) {
+        let of = (source.clone(), set.to_owned());
+        let known = || self.shelf.get(&of).filter(|entry| entry.names.is_ok());
+        if let Some(snapshot) = self.pins.known(source).await
+            && known().is_none_or(|entry| entry.snapshot != snapshot)
+            && let Some(names) = self.shelf.load(&snapshot, set).await
+        {
+            self.shelf.put(of.clone(), snapshot, Some(names));
+        }
+        let entry = known();
+        (entry.as_ref().map_or(State::Unavailable, Entry::state), entry)
     }
 
     /// Asks the builder for the names of a set, or finds them saved.

@@ -82,7 +82,7 @@ pub(super) enum ApiError {
     Denied { message: String },
     #[error("too many passwords are being checked: try again in a moment")]
     TooManyLogins,
-    #[error("this was sent by a page of another site")]
+    #[error("this was sent by a page of another site, which can't have anything made here")]
     ForeignPage,
     #[error("the URL is longer than the {0} bytes that are allowed here (limits.url_bytes)")]
     UrlTooLong(usize),

@@ -25,8 +25,10 @@ use serde_json::json;
 
 use super::builds::NO_STORE;
 use super::error::ApiError;
+use super::forwarded::Client;
 use super::layout::error_page;
 use super::manifests::IMMUTABLE;
+use super::route::{Reference, Route};
 use super::verify::{Busy, Verifier};
 use super::{API_VERSION, Shared};
 use crate::access::{Caller, Credentials, Presented, Right, Rules};
@@ -93,7 +95,12 @@ impl Gate {
         self.verifier.replace(credentials);
     }
 
-    async fn visitor(&self, headers: &HeaderMap, path: &str) -> Result<Visitor, ApiError> {
+    async fn visitor(
+        &self,
+        headers: &HeaderMap,
+        path: &str,
+        client: Client,
+    ) -> Result<Visitor, ApiError> {
         let challenge = || self.challenge(path);
         let wrong = |message: &str| ApiError::Unauthorized {
             message: message.to_owned(),
@@ -114,7 +121,7 @@ impl Gate {
                 None => return Err(wrong("the token is not one of this registry")),
             },
             Presented::Password { user, password } => {
-                match self.verifier.verify(&user, &password).await {
+                match self.verifier.verify(client, &user, &password).await {
                     Ok(true) => (Caller::User(user.into()), None),
                     Ok(false) => return Err(wrong("the user name or the password is wrong")),
                     Err(Busy) => return Err(ApiError::TooManyLogins),
@@ -163,15 +170,8 @@ pub(super) async fn pass(
     if !(is_page || path == "/v2" || path.starts_with("/v2/") || path.starts_with("/api/")) {
         return next.run(request).await;
     }
-    // A browser sends what it was told once whatever page asks it to.
-    let is_foreign = request
-        .headers()
-        .get(FETCH_SITE)
-        .is_some_and(|site| site != "same-origin" && site != "none");
-    if is_foreign && request.method() == Method::POST {
-        return ApiError::ForeignPage.into_response();
-    }
-    let visitor = gate.visitor(request.headers(), path).await;
+    let client = request.extensions().get().copied().unwrap_or(Client(None));
+    let visitor = gate.visitor(request.headers(), path, client).await;
     match visitor {
         Ok(visitor) => request.extensions_mut().insert(visitor),
         Err(error) if is_page => return error_page(&error),
@@ -187,6 +187,31 @@ pub(super) async fn pass(
         *cache = IMMUTABLE_FOR_ONE;
     }
     response
+}
+
+/// Stops what another site's page has a browser send and what may have something made:
+/// the browser reaches servers that the page's owner doesn't, and sends the password that it
+/// was told once. A page of the same site is another one too, as often a whole company is
+/// one. Registry clients never send the header, and browsers always where it counts, on
+/// connections with TLS and to this machine (W3C, "Fetch Metadata Request Headers").
+pub(super) async fn keep_pages_out(request: Request, next: Next) -> Response {
+    let is_foreign = request
+        .headers()
+        .get(FETCH_SITE)
+        .is_some_and(|site| site != "same-origin" && site != "none");
+    if is_foreign && may_begin_work(request.method(), request.uri().path()) {
+        return ApiError::ForeignPage.into_response();
+    }
+    next.run(request).await
+}
+
+/// Whether Nix may be asked for something by a request.
+fn may_begin_work(method: &Method, path: &str) -> bool {
+    let is_tag = || {
+        let route = Route::parse(path);
+        matches!(route, Ok(Route::Manifest { reference: Reference::Tag(_), .. }))
+    };
+    method == Method::POST || path == "/api/v1/packages" || is_tag()
 }
 
 /// Exchanges what is presented for a token.
@@ -230,6 +255,47 @@ impl Shared {
     /// Whether there is anything for those who haven't logged in.
     pub(super) fn has_for_anonymous(&self) -> bool {
         self.registry.gate.as_ref().is_none_or(|gate| gate.rules.are_for_anonymous())
+    }
+
+    /// Whether there is anything that a visitor may do this with.
+    pub(super) fn may_something(&self, visitor: &Visitor, right: Right) -> bool {
+        match (&self.registry.gate, visitor) {
+            (None, _) => true,
+            (Some(_), Visitor::Anybody) => false,
+            (Some(gate), Visitor::Known { caller, .. }) => {
+                gate.rules.allow_something(caller, right)
+            }
+        }
+    }
+
+    /// Whether a visitor may pull anything; why not, otherwise.
+    pub(super) fn allow_something(&self, visitor: &Visitor) -> Result<(), ApiError> {
+        if self.may_something(visitor, Right::Pull) {
+            return Ok(());
+        }
+        let Visitor::Known { caller, .. } = visitor else {
+            return Err(ApiError::Denied { message: "it is not known who asks".to_owned() });
+        };
+        Err(match caller {
+            Caller::Anonymous => ApiError::Unauthorized {
+                message: "there is nothing here for anonymous: log in".to_owned(),
+                challenge: BASIC.to_owned(),
+            },
+            Caller::User(user) => {
+                ApiError::Denied { message: format!("{user} may not pull anything here") }
+            }
+        })
+    }
+
+    /// Whether a visitor is shown that there is a package of this name.
+    pub(super) fn shows_package(&self, visitor: &Visitor, name: &str) -> bool {
+        match (&self.registry.gate, visitor) {
+            (None, _) => true,
+            (Some(_), Visitor::Anybody) => false,
+            (Some(gate), Visitor::Known { caller, .. }) => {
+                gate.rules.allow_package(caller, Right::Pull, name)
+            }
+        }
     }
 
     /// Whether a visitor is shown that there is such an image.

@@ -35,7 +35,7 @@ use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, HeaderName, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, Uri};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use metrics::Histogram;
@@ -185,6 +185,7 @@ pub fn router(registry: Registry) -> Router {
         Some(_) => router.layer(from_fn_with_state(Arc::clone(&shared), gate::pass)),
         None => router,
     };
+    let router = router.layer(from_fn(gate::keep_pages_out));
     crash::contained(router.with_state(shared))
 }
 

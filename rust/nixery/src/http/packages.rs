@@ -11,7 +11,8 @@ use super::Shared;
 use super::builds::NO_STORE;
 use super::error::ApiError;
 use super::gate::Visitor;
-use crate::catalogue::{self, Completion};
+use crate::access::Right;
+use crate::catalogue::{self, Completion, Look};
 use crate::source::LATEST;
 
 /// Most names in an answer.
@@ -49,6 +50,7 @@ pub(super) async fn complete(
     query: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, ApiError> {
     visitor.enter()?;
+    shared.allow_something(&visitor)?;
     let Query(wanted) = query.map_err(|error| ApiError::Query(error.body_text()))?;
     let typed = wanted.prefix.to_ascii_lowercase();
     let is_of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
@@ -58,8 +60,13 @@ pub(super) async fn complete(
     let tag = wanted.tag.as_deref().unwrap_or(LATEST).parse()?;
     let source = shared.registry.source.at(&tag, &shared.registry.tag_rules)?;
     let limit = wanted.limit.unwrap_or(USUAL).min(MOST);
+    // To list names is work for Nix, of which who may only pull can't have any done.
+    let may_build = shared.may_something(&visitor, Right::Build);
+    let look = if may_build { Look::Ask } else { Look::Known };
+    let shown = |name: &str| shared.shows_package(&visitor, name);
+    let catalogue = &shared.registry.catalogue;
     let Completion { revision, state, names, has_more } =
-        shared.registry.catalogue.complete(&source, &typed, limit).await;
+        catalogue.complete(&source, &typed, limit, look, shown).await;
     let state = match state {
         catalogue::State::Ready => "ready",
         catalogue::State::Indexing => "indexing",

@@ -5,17 +5,21 @@
 //! password itself. What has to be computed is computed for few at a time, so that whoever
 //! tries passwords doesn't take the processors from those who pull.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
+use super::forwarded::{Client, site};
 use crate::access::Credentials;
+use crate::flights::Flights;
 
 /// How long a right password needs no computing.
 const RIGHT: Duration = Duration::from_mins(10);
@@ -30,15 +34,74 @@ const REMEMBERED: usize = 4096;
 /// waits for about as long as docker waits for `/v2/`.
 const PLACES: usize = 32;
 
+/// How many of these one client may have, so that it can't have all. A client pulls for one
+/// user, or few, and all its requests with the same password wait for one computation.
+const PLACES_OF_ONE: usize = 4;
+
 /// Too many passwords are being compared.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Busy;
 
 #[derive(Debug)]
 pub(super) struct Verifier {
     known: RwLock<Arc<Known>>,
+    flights: Flights<[u8; 32], Result<bool, Busy>>,
+    line: Line,
+}
+
+/// Those who wait until their passwords are computed, and those whose are.
+#[derive(Clone, Debug)]
+struct Line {
     places: Arc<Semaphore>,
     turns: Arc<Semaphore>,
+    /// How many places each client has that has any.
+    clients: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// A place in the line, given back when dropped.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    _share: Option<Share>,
+}
+
+/// That it is one of a client's.
+struct Share {
+    clients: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    client: IpAddr,
+}
+
+impl Line {
+    /// A place for a client; one that nobody knows may have any number of them.
+    fn enter(&self, Client(client): Client) -> Result<Place, Busy> {
+        let share = client.map(|client| Share::take(&self.clients, site(client))).transpose()?;
+        let permit = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Busy)?;
+        Ok(Place { _permit: permit, _share: share })
+    }
+}
+
+impl Share {
+    fn take(clients: &Arc<Mutex<HashMap<IpAddr, usize>>>, client: IpAddr) -> Result<Self, Busy> {
+        // Numbers are whole after any panic.
+        let mut shares = clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let share = shares.entry(client).or_default();
+        if *share >= PLACES_OF_ONE {
+            return Err(Busy);
+        }
+        *share += 1;
+        Ok(Self { clients: Arc::clone(clients), client })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut shares = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = shares.get_mut(&self.client) {
+            *share -= 1;
+            if *share == 0 {
+                shares.remove(&self.client);
+            }
+        }
+    }
 }
 
 /// Credentials, and what was found when passwords were compared with them.
@@ -83,8 +146,12 @@ impl Verifier {
         let turns = thread::available_parallelism().map_or(1, |n| n.get() / 2).max(1);
         Self {
             known: RwLock::new(Arc::new(Known::new(credentials))),
-            places: Arc::new(Semaphore::new(PLACES)),
-            turns: Arc::new(Semaphore::new(turns)),
+            flights: Flights::default(),
+            line: Line {
+                places: Arc::new(Semaphore::new(PLACES)),
+                turns: Arc::new(Semaphore::new(turns)),
+                clients: Arc::default(),
+            },
         }
     }
 
@@ -103,8 +170,13 @@ impl Verifier {
         self.known().credentials.tokens.user(token.as_bytes()).cloned()
     }
 
-    /// Whether this is a token or the password of the user.
-    pub(super) async fn verify(&self, user: &str, password: &[u8]) -> Result<bool, Busy> {
+    /// Whether this is a token or the password of the user, as a client says.
+    pub(super) async fn verify(
+        &self,
+        client: Client,
+        user: &str,
+        password: &[u8],
+    ) -> Result<bool, Busy> {
         let known = self.known();
         if known.credentials.tokens.user(password).is_some_and(|owner| **owner == *user) {
             return Ok(true);
@@ -116,24 +188,38 @@ impl Verifier {
         if let Some(is_right) = known.found(&place) {
             return Ok(is_right);
         }
-        let in_line = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Busy)?;
+        let (line, user, password) = (self.line.clone(), user.to_owned(), password.to_owned());
+        let compute = |place| known.compute(line, client, place, user, password);
+        // It crashes only at shutdown.
+        self.flights.join(place, |_| None, compute).await.unwrap_or(Err(Busy))
+    }
+}
+
+impl Known {
+    async fn compute(
+        self: Arc<Self>,
+        line: Line,
+        client: Client,
+        place: [u8; 32],
+        user: String,
+        password: Vec<u8>,
+    ) -> Result<bool, Busy> {
+        let in_line = line.enter(client)?;
         // Never closed.
-        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| Busy)?;
-        // Somebody with the same may have been before in the line.
-        if let Some(is_right) = known.found(&place) {
+        let turn = line.turns.acquire_owned().await.map_err(|_| Busy)?;
+        // It may have been found just before this was begun.
+        if let Some(is_right) = self.found(&place) {
             return Ok(is_right);
         }
-        let (user, password) = (user.to_owned(), password.to_owned());
         let compute = spawn_blocking(move || {
-            // Given back when it is done, also if the client has left.
             let _held = (in_line, turn);
-            let is_right = known.credentials.passwords.verify(&user, &password);
+            let is_right = self.credentials.passwords.verify(&user, &password);
             if !is_right {
                 // As it was sent: there may be anything in it.
                 tracing::warn!(?user, "a wrong password, or no such user");
             }
             let lifetime = if is_right { RIGHT } else { WRONG };
-            known.found.insert(place, Found { is_right, until: Instant::now() + lifetime });
+            self.found.insert(place, Found { is_right, until: Instant::now() + lifetime });
             is_right
         });
         // Fails only at shutdown.
@@ -148,6 +234,9 @@ mod tests {
     /// By Apache's `htpasswd -nbB -C 10 ann secret`.
     const ANN: &str = "ann:$2y$10$w/f9Y.xpTJjkCp1DqYyBv.LB/9a3QeGFXnCvjvWrLdO.myVJuX3Xq";
 
+    /// A client that nobody knows.
+    const NOBODY: Client = Client(None);
+
     fn verifier() -> Verifier {
         Verifier::new(Credentials { passwords: ANN.parse().unwrap(), ..Credentials::default() })
     }
@@ -156,20 +245,20 @@ mod tests {
     async fn what_was_found_is_remembered_until_the_files_are_read_again() {
         let verifier = verifier();
         let begin = Instant::now();
-        assert!(verifier.verify("ann", b"secret").await.unwrap());
+        assert!(verifier.verify(NOBODY, "ann", b"secret").await.unwrap());
         let (first, begin) = (begin.elapsed(), Instant::now());
         for _ in 0..20 {
-            assert!(verifier.verify("ann", b"secret").await.unwrap());
+            assert!(verifier.verify(NOBODY, "ann", b"secret").await.unwrap());
         }
         assert!(
             begin.elapsed() < first,
             "20 times took {:?}, the first {first:?}",
             begin.elapsed()
         );
-        assert!(!verifier.verify("ann", b"secret2").await.unwrap());
-        assert!(!verifier.verify("secret", b"ann").await.unwrap());
+        assert!(!verifier.verify(NOBODY, "ann", b"secret2").await.unwrap());
+        assert!(!verifier.verify(NOBODY, "secret", b"ann").await.unwrap());
         verifier.replace(Credentials::default());
-        assert!(!verifier.verify("ann", b"secret").await.unwrap());
+        assert!(!verifier.verify(NOBODY, "ann", b"secret").await.unwrap());
     }
 
     #[tokio::test]
@@ -179,7 +268,7 @@ mod tests {
         for round in 0..3 {
             for user in ["ann", "bob"] {
                 let (password, begin) = (format!("wrong{round}"), Instant::now());
-                assert!(!verifier.verify(user, password.as_bytes()).await.unwrap());
+                assert!(!verifier.verify(NOBODY, user, password.as_bytes()).await.unwrap());
                 times.push(begin.elapsed());
             }
         }
@@ -194,7 +283,7 @@ mod tests {
         let tries = (0..PLACES + 20).map(|number| {
             let verifier = Arc::clone(&verifier);
             tokio::spawn(async move {
-                verifier.verify("ann", number.to_string().as_bytes()).await.is_err()
+                verifier.verify(NOBODY, "ann", number.to_string().as_bytes()).await.is_err()
             })
         });
         let mut refused = 0;
@@ -202,6 +291,31 @@ mod tests {
             refused += usize::from(one.await.unwrap());
         }
         assert!(refused >= 10, "only {refused} were refused");
-        assert!(verifier.verify("ann", b"secret").await.unwrap(), "and then it goes on");
+        assert!(verifier.verify(NOBODY, "ann", b"secret").await.unwrap(), "and then it goes on");
+    }
+
+    #[tokio::test]
+    async fn one_client_leaves_places_to_others() {
+        let verifier = Arc::new(verifier());
+        let of = |address: &str| Client(Some(address.parse().unwrap()));
+        let ask = |client: Client, password: String| {
+            let verifier = Arc::clone(&verifier);
+            tokio::spawn(async move { verifier.verify(client, "ann", password.as_bytes()).await })
+        };
+        // Of one site, from many addresses.
+        let tries = (0..PLACES + 20).map(|n| ask(of(&format!("2001:db8::{n:x}")), n.to_string()));
+        let tries: Vec<_> = tries.collect();
+        // All with the same password need one place.
+        let others = (0..20).map(|_| ask(of("192.0.2.1"), "secret".to_owned()));
+        for other in others.collect::<Vec<_>>() {
+            assert!(other.await.unwrap().unwrap());
+        }
+        let mut looked_at = 0;
+        for one in tries {
+            looked_at += usize::from(one.await.unwrap().is_ok());
+        }
+        assert_eq!(looked_at, PLACES_OF_ONE);
+        assert!(verifier.verify(of("2001:db8::1"), "ann", b"secret").await.unwrap());
+        assert!(verifier.line.clients.lock().unwrap().is_empty(), "all were given back");
     }
 }

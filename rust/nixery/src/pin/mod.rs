@@ -128,6 +128,18 @@ impl Pins {
         self.0.flights.join(source, keep, find).await.unwrap_or(Err(PinError::Crashed))
     }
 
+    /// What `source` was at when somebody last asked, as far as that is remembered; nobody
+    /// is asked for it now.
+    pub async fn known(&self, source: &SourceAt) -> Option<Snapshot> {
+        if let Some(snapshot) = Snapshot::of_fixed(source) {
+            return Some(snapshot);
+        }
+        if let Some(pin) = self.0.known.get(source, Duration::MAX) {
+            return Some(pin.snapshot);
+        }
+        self.0.saved.get(source).await.map(|saved| saved.snapshot(source))
+    }
+
     /// Asks at once what `source` is at, as what was known of it led nowhere. `None` if
     /// that is still the same.
     pub async fn ask_again(&self, source: &SourceAt, known: &Snapshot) -> Option<Pin> {

@@ -163,28 +163,13 @@ pub(super) struct Reload {
     pub(super) access: Option<(AccessConfig, Arc<Gate>)>,
 }
 
-/// Reads the popularity table, the files with users and the certificate again at each
-/// signal. What can't be
-/// read leaves what there is.
+/// Reads the files with users, the certificate and the popularity table again at each
+/// signal. What can't be read leaves what there is. Nothing waits for the table, which may
+/// be on a server that doesn't answer: a user who was removed must be out at once.
 pub(super) async fn reload_on(mut signal: Signal, reload: Reload, status: String) {
+    let mut table = tokio::spawn(async {});
     while signal.recv().await.is_some() {
         systemd::reloading();
-        if let Some(tls) = &reload.tls {
-            tls.look().await;
-        }
-        match popularity::load(reload.popularity_url.as_deref()).await {
-            Ok(table) => {
-                tracing::info!(
-                    packages = table.popularity.len(),
-                    "read the popularity table again"
-                );
-                reload.assembler.set_popularity(table);
-            }
-            Err(error) => {
-                let error = ErrorChain(&error).to_string();
-                tracing::error!(error, "keeping the popularity table that there is");
-            }
-        }
         if let Some((config, gate)) = &reload.access {
             match access::read(config) {
                 Ok(credentials) => {
@@ -197,6 +182,26 @@ pub(super) async fn reload_on(mut signal: Signal, reload: Reload, status: String
                 }
             }
         }
+        if let Some(tls) = &reload.tls {
+            tls.look().await;
+        }
+        // What an earlier signal has begun would bring an older one.
+        table.abort();
+        let (url, assembler) = (reload.popularity_url.clone(), reload.assembler.clone());
+        table = tokio::spawn(async move { load_popularity(url.as_deref(), &assembler).await });
         systemd::ready(&status);
+    }
+}
+
+async fn load_popularity(url: Option<&str>, assembler: &Assembler) {
+    match popularity::load(url).await {
+        Ok(table) => {
+            tracing::info!(packages = table.popularity.len(), "read the popularity table again");
+            assembler.set_popularity(table);
+        }
+        Err(error) => {
+            let error = ErrorChain(&error).to_string();
+            tracing::error!(error, "keeping the popularity table that there is");
+        }
     }
 }
