@@ -26,6 +26,7 @@ use crate::gc::{self, GcError};
 use crate::http::{Limiter, RequestLimits, router};
 use crate::nix::NixError;
 use crate::popularity::LoadError;
+use crate::process;
 use crate::storage::{Filesystem, Gcs, SetupError, Storage, StorageError};
 use crate::systemd;
 use background::{Reload, collect_regularly, count, reload_on, say_that_it_lives, watch};
@@ -128,6 +129,7 @@ pub enum ServeError {
 pub async fn serve(config: Config) -> Result<(), ServeError> {
     raise_file_limit();
     hide_memory();
+    process::end_orphans().map_err(ServeError::Run)?;
     let metrics = count().map_err(ServeError::Metrics)?;
     let shutdown = CancellationToken::new();
     let registry = registry(&config, metrics, shutdown.clone()).await?;
