@@ -247,5 +247,5 @@ pub async fn collect(config: &Config, dry_run: bool) -> Result<gc::Report, Serve
 }
 
 fn limits(config: &Config) -> gc::Limits {
-    gc::Limits { keep: config.gc.keep, max_bytes: config.gc.max_bytes }
+    gc::Limits { keep: config.gc.keep, max_bytes: config.gc.max_bytes, missing: 0 }
 }
