@@ -488,6 +488,71 @@ ask_evil built
 refuses evaluation_failed "… also where it would be allowed"
 NIX_CONFIG=${NIX_CONFIG%$'\n'*}
 
+# What a set says of its packages' places would be arguments of the Nix commands: they
+# once made Nix evaluate, without any restriction, what runs this command.
+mkdir -p "$temporary/liar"
+cp "$temporary/set/package.nix" "$temporary/liar"
+cat >"$temporary/liar/default.nix" <<END
+{ system, ... }:
+let
+  package = import ./package.nix system;
+  real = package "real-1" "for it in \$a \$b \$c \$d \$e \$f; do echo \$it >\$it; done" { outputs = [ "a" "b" "c" "d" "e" "f" ]; };
+  said = outputName: outPath: { type = "derivation"; name = "liar-1"; inherit (real) drvPath; inherit outputName outPath; };
+  inherit (builtins) storeDir stringLength substring;
+  ofReal = text: storeDir + "/" + text;
+  base = substring (stringLength storeDir + 1) 500 real.outPath;
+  letters = n: if n == 0 then "" else "a" + letters (n - 1);
+in
+{
+  inherit real;
+  a = said "a" "--option";
+  b = said "b" "allow-unsafe-native-code-during-evaluation";
+  c = said "c" "true";
+  d = said "d" "--impure";
+  e = said "e" "--expr";
+  f = said "f" "builtins.exec [ \"/bin/sh\" \"-c\" \"echo >$temporary/was-run; echo {}\" ]";
+  none = { type = "derivation"; name = "liar-1"; outPath = "--version"; };
+  outside = said "a" "$temporary/\${base}";
+  above = said "a" (ofReal "../\${base}");
+  below = said "a" (real.outPath + "/bin");
+  store = said "a" storeDir;
+  several = said "a" "\${real.outPath}\n--expr";
+  output = said "a" "\${real.outPath}!out";
+  digits = said "a" (ofReal "\${letters 31}e-liar");
+  long = said "a" (ofReal "\${letters 32}-\${letters 212}");
+  number = said "a" 3;
+  drvOption = said "a" real.outPath // { drvPath = "--version"; };
+  drvOutput = said "a" real.outPath // { drvPath = real.outPath; };
+  drvOutside = said "a" real.outPath // { drvPath = "$temporary/\${letters 32}-liar.drv"; };
+  drvSpace = said "a" real.outPath // { drvPath = ofReal "\${letters 32}-a liar.drv"; };
+  outputOption = said "a --version" real.outPath;
+  outputEmpty = said "" real.outPath;
+  outputLine = said "a\n" real.outPath;
+  outputAll = said "*" real.outPath;
+  outputNumber = said 3 real.outPath;
+}
+END
+ask_liar() { ask_source "$(path_source "$temporary/liar")" "$@"; }
+for evaluation in null "$restricted"; do
+  ask_liar real
+  prepares "a package says where it is ($evaluation)" '.graph | length == 1'
+  ask_liar a b c d e f
+  refuses not_a_package "options in the place of store paths" '.error.name == "a" and (.error.reason | test("outPath"))'
+  check "… and nothing is run" test ! -e "$temporary/was-run"
+  for name in none outside above below store several output digits long number; do
+    ask_liar real "$name"
+    refuses not_a_package "what is no store path ($name)" ".error.name == \"$name\" and (.error.reason | test(\"outPath\"))"
+  done
+  for name in drvOption drvOutput drvOutside drvSpace; do
+    ask_liar "$name"
+    refuses not_a_package "what is no derivation ($name)" '.error.reason | test("drvPath")'
+  done
+  for name in outputOption outputEmpty outputLine outputAll outputNumber; do
+    ask_liar "$name"
+    refuses not_a_package "what is no output ($name)" '.error.reason | test("outputName")'
+  done
+done
+
 # What is fetched is fetched as well where the set may fetch nothing.
 evaluation=$restricted
 

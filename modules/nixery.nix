@@ -277,7 +277,7 @@ in
     };
 
     gc = {
-      enable = mkEnableOption "a timer that removes images which nobody asks for";
+      enable = mkEnableOption "a timer that removes images which nobody asks for, and their removal by the server when the disk is nearly full";
       dates = mkOption {
         type = types.str;
         default = "daily";
@@ -342,6 +342,10 @@ in
       in
       optional (!lib.any (name: lib.elem name names) (allowed ++ trusted))
         "services.nixery: nix.settings.allowed-users doesn't have \"nixery\", so the Nix daemon will refuse it";
+
+    # A timer can't be early when the disk is nearly full: the server itself is then. A year
+    # is the longest interval.
+    services.nixery.settings.gc.interval = mkIf cfg.gc.enable (lib.mkDefault 31536000);
 
     networking.firewall.allowedTCPPorts = mkIf (cfg.openFirewall && socket == null) [
       (set.server.port or 8080)

@@ -104,6 +104,8 @@ list_names() {
 read_resolved() {
   local status target path
   targets=() paths=() incomplete=
+  jq -c -f "$here/checked.jq" "$work/resolved" >"$work/checked"
+  mv "$work/checked" "$work/resolved"
   # The default output only: more would be fetched for nothing.
   jq -r '.packages[] | [.status, if .derivation then "\(.derivation)!\(.output)" else .path end, .path]
     | @tsv' "$work/resolved" | sort -u >"$work/states"
@@ -136,7 +138,7 @@ resolve_one_by_one() {
       jq -cn --arg request "$name" --argjson code "$status" \
         '{ packages: [{ status: "aborted", $request, $code }], names: {} }' >"$work/one"
     fi
-    jq -cs '{ packages: (.[0].packages + .[1].packages), names: (.[0].names + .[1].names) }' \
+    jq -cs '.[0] * { packages: (.[0].packages + .[1].packages), names: (.[0].names + .[1].names) }' \
       "$work/resolved" "$work/one" >"$work/merged"
     mv "$work/merged" "$work/resolved"
   done < <(jq -r '.[]' <<<"${request[packages]}")

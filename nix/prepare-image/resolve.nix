@@ -3,7 +3,8 @@
 # All arguments but `path` and `catch` are JSON: names from a client are data here, never
 # code. Only builtins are used, so that any package set will do.
 #
-# The result is { packages = [ … ]; names = { … }; }. Each package has a `status`:
+# The result is { store = …; packages = [ … ]; names = { … }; }, with the directory of
+# the Nix store. Each package has a `status`:
 #   ok             with what the reply says of it, and `derivation` and `output`
 #   missing        with `component`, the part that was not found, and `parent`,
 #                  the attribute path of the set it was looked for in
@@ -306,6 +307,7 @@ let
 in
 # The set is forced even when nothing is asked of it: so its own faults show.
 builtins.seq set {
+  store = builtins.storeDir;
   packages = answers;
   inherit listed;
   names = listToAttrs (

@@ -3,6 +3,9 @@
 #
 # Sourced by nixery-prepare-image. What to realise is in $targets, and the store
 # paths that it makes in $paths; packages.sh sets them, or want_paths does.
+#
+# All of them are store paths: request.jq and checked.jq let nothing else through.
+# nix-store takes options anywhere, also after "--".
 # The variables that shellcheck misses are the main program's.
 # shellcheck disable=SC2034,SC2154
 
@@ -27,9 +30,9 @@ realise() {
 read_closure() {
   if ((${#paths[@]} == 0)); then
     echo '{}' >"$work/path-info"
-  elif ! path_info --json-format 1 "${paths[@]}" 2>/dev/null; then
+  elif ! path_info --json-format 1 -- "${paths[@]}" 2>/dev/null; then
     # Nix that has one format only has no such flag.
-    path_info "${paths[@]}"
+    path_info -- "${paths[@]}"
   fi
 }
 

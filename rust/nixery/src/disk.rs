@@ -91,6 +91,19 @@ impl Disk {
         let _ = spawn_blocking(move || disk.look_now()).await;
     }
 
+    /// How many bytes have to become free on the disk for images for new ones to be made;
+    /// 0 where they are.
+    pub async fn missing(&self) -> u64 {
+        self.look().await;
+        let disk = self.clone();
+        let missing = spawn_blocking(move || {
+            let path = disk.0.images.as_ref().filter(|_| disk.last_seen().is_err())?;
+            Some(enough(disk.0.min_free).saturating_sub(free(path).ok()?))
+        });
+        // Fails only at shutdown.
+        missing.await.ok().flatten().unwrap_or_default()
+    }
+
     /// Waits until there is too little room for images.
     pub async fn is_short(&self) {
         // Fails only when nobody is left to tell, which this is.
@@ -167,9 +180,13 @@ impl Disk {
 fn change(was_short: bool, free: u64, min_free: u64) -> Option<Change> {
     match was_short {
         false if free < min_free => Some(Change::Short),
-        true if free >= min_free.saturating_add(min_free / 10) => Some(Change::Enough),
+        true if free >= enough(min_free) => Some(Change::Enough),
         _ => None,
     }
+}
+
+fn enough(min_free: u64) -> u64 {
+    min_free.saturating_add(min_free / 10)
 }
 
 /// Bytes that may be written to the file system of `path`; none where no file can be made
@@ -207,6 +224,8 @@ mod tests {
         let disk = disk(u64::MAX);
         assert_eq!(disk.check().await, Err(DiskShort { min_free: u64::MAX }));
         tokio::time::timeout(Duration::from_secs(10), disk.is_short()).await.unwrap();
+        assert!(disk.missing().await > u64::MAX / 2);
+        assert_eq!(self::disk(1).missing().await, 0);
     }
 
     #[tokio::test]

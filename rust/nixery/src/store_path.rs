@@ -13,7 +13,7 @@ const HASH_LENGTH: usize = 32;
 
 /// The absolute path of one store object, such as
 /// `/nix/store/3k8m…-bash-5.2`, checked to be exactly that: nothing below it,
-/// no `.` or `..`, and a hash and a name in its last component.
+/// no `.` or `..`, no spaces or control characters, and a hash and a name in its last component.
 ///
 /// The order is that of the paths' bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -61,7 +61,8 @@ impl StorePath {
 fn is_store_path(path: &str) -> bool {
     let Some((store, base)) = path.rsplit_once('/') else { return false };
     let store_ok = store.starts_with('/')
-        && store[1..].split('/').all(|part| !matches!(part, "" | "." | ".."));
+        && store[1..].split('/').all(|part| !matches!(part, "" | "." | ".."))
+        && !store.bytes().any(|byte| byte <= b' ' || byte == 0x7f);
     // Nix's own rule for names; it keeps what follows free of escaping questions.
     let name_ok = |c: u8| c.is_ascii_alphanumeric() || b"+-._?=".contains(&c);
     let base = base.as_bytes();
@@ -125,6 +126,13 @@ mod tests {
             "/nix/store/00000000000000000000000000000000-bash/bin",
             "/nix/store/00000000000000000000000000000000-ba sh",
             "/nix/store/0000000000000000000000000000000é-bash",
+            "/nix/store/00000000000000000000000000000000-bash\n",
+            "/nix/store/00000000000000000000000000000000-bash!out",
+            "/nix/store/00000000000000000000000000000000-bash#it",
+            "/nix/st\nore/00000000000000000000000000000000-bash",
+            "/nix /00000000000000000000000000000000-bash",
+            "--option",
+            "--expr",
         ] {
             assert!(StorePath::new(wrong).is_err(), "{wrong:?} was accepted");
         }
@@ -133,7 +141,8 @@ mod tests {
     #[test]
     fn fuzzed() {
         let grammar =
-            regex::Regex::new(r"\A(/[^/]+)+/[0-9A-Za-z]{32}-[0-9A-Za-z+._?=-]+\z").unwrap();
+            regex::Regex::new(r"\A(/[^/\x00-\x20\x7f]+)+/[0-9A-Za-z]{32}-[0-9A-Za-z+._?=-]+\z")
+                .unwrap();
         crate::fuzz::parser(
             "store paths",
             [BASH, "/other/store/0123456789abcdfghijklmnpqrsvwxyz-a"],

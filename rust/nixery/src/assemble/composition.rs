@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio::task::spawn_blocking;
-
 use super::error::AssembleError;
+use super::grouped::Grouping;
 use super::packages::{known_packages, package_paths};
 use super::{Asked, Assembler, Failure, Image, ImageRequest, Inner};
 use crate::cache::{LayerRecord, PackageRecord, layer_key, rootfs_key};
@@ -74,15 +73,16 @@ impl Inner {
         let Some(packages) = self.all_packages(request).await? else { return Ok(None) };
         let (budget, roots) = (self.limits.max_layers, package_paths(&packages));
         let closures = packages.clone();
-        let work = spawn_blocking(move || {
+        let work = move || {
             let closure = Closure::merge(closures.iter().map(|record| &record.closure));
             let groups = group(&closure, &roots, &popularity.popularity, budget)?;
-            Ok::<_, AssembleError>((closure, groups))
-        });
-        let (closure, groups) = work.await.map_err(|_| AssembleError::Crashed)??;
+            let layers = groups.into_iter().map(|layer| layer.paths).collect();
+            Ok(Grouping { closure, layers })
+        };
+        let manifests = image.manifests().iter().map(|manifest| manifest.digest).collect();
+        let grouping = self.grouped.of(manifests, work).await?;
+        let (closure, mut contents) = (grouping.closure.clone(), grouping.layers.clone());
         let level = self.packer.level();
-        let mut contents: Vec<Vec<StorePath>> =
-            groups.into_iter().map(|layer| layer.paths).collect();
         let mut keys: Vec<_> = contents.iter().map(|paths| layer_key(level, paths)).collect();
         contents.push(Vec::new());
         keys.push(rootfs_key(level, &package_paths(&packages)));

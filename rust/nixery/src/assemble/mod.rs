@@ -9,6 +9,7 @@ mod composition;
 mod environment;
 mod error;
 mod find;
+mod grouped;
 mod history;
 mod image;
 mod known;
@@ -46,6 +47,7 @@ use crate::places::Places;
 use crate::source::{Snapshot, SourceAt, Tag};
 use crate::storage::{Object, RecordKey, Storage};
 use build::{Build, Built};
+use grouped::Grouped;
 use history::{EndsAtLast, History};
 use known::Known;
 use turn::Turn;
@@ -134,6 +136,7 @@ struct Inner {
     disk: Disk,
     known: Known,
     history: History,
+    grouped: Grouped,
     flights: Flights<ImageRequest, Outcome>,
     /// Builds that run or wait.
     places: Semaphore,
@@ -162,6 +165,7 @@ impl Assembler {
             limits,
             disk,
             known: Known::default(),
+            grouped: Grouped::default(),
             flights: Flights::default(),
         }))
     }

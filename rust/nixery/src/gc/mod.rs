@@ -28,6 +28,9 @@ pub struct Limits {
     pub keep: Duration,
     /// Most bytes of blobs that are left; `None`: any number.
     pub max_bytes: Option<u64>,
+    /// How many bytes the disk is short of: as many are removed, if there are as many that
+    /// nobody is using.
+    pub missing: u64,
 }
 
 /// Why nothing more was collected.

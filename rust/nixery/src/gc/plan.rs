@@ -85,8 +85,9 @@ impl Plan {
 }
 
 /// Decides what goes: images that nobody asked for within `limits.keep`; while there is
-/// more than `limits.max_bytes`, the image that was asked for least recently; and every
-/// blob that no image is left for. Nothing that was used lately.
+/// more than `limits.max_bytes`, or less than `limits.missing` has gone, the image that was
+/// asked for least recently; and every blob that no image is left for. Nothing that was
+/// used lately.
 pub(super) fn plan(mut stock: Stock, limits: &Limits, now: SystemTime) -> Plan {
     let age = |used: SystemTime| now.duration_since(used).unwrap_or_default();
     let in_use = |used| age(used) < IN_USE;
@@ -104,11 +105,13 @@ pub(super) fn plan(mut stock: Stock, limits: &Limits, now: SystemTime) -> Plan {
     }
     let size = |digest: &Digest| stock.blobs.get(digest).map_or(0, |blob| blob.size);
     let mut left: u64 = needed.keys().map(size).sum();
+    let stored: u64 = stock.blobs.values().map(|blob| blob.size).sum();
+    let most = limits.max_bytes.unwrap_or(u64::MAX).min(stored.saturating_sub(limits.missing));
 
     let mut plan = Plan::default();
     while let Some(image) = stock.images.pop() {
         let is_old = age(image.used) > limits.keep;
-        let is_too_much = limits.max_bytes.is_some_and(|most| left > most);
+        let is_too_much = left > most;
         if in_use(image.used) || !(is_old || is_too_much) {
             // All others were used later; but their blobs may be gone already.
             stock.images.push(image);
@@ -241,7 +244,7 @@ mod tests {
         stock.pointers = vec![layer(1, 5, 7), layer(2, 6, 8), layer(3, 5, 9), at(3, 5), at(4, 6)];
         let lost = pointer(9, DAY, About::Path(path.clone(), 7));
         stock.pointers.push(lost);
-        let plan = plan(stock, &Limits { keep: 30 * DAY, max_bytes: None }, now());
+        let plan = plan(stock, &Limits { keep: 30 * DAY, max_bytes: None, missing: 0 }, now());
         let moved: Vec<_> = plan.moved.iter().map(|(key, to)| (key, to.blob.digest)).collect();
         assert_eq!(moved, [(&key(3), digest(1)), (&key(4), digest(2))], "of the same level");
         assert_eq!(plan.moved[0].1.members.offset, 7);
@@ -263,7 +266,7 @@ mod tests {
             &[(&[1, 2], DAY), (&[2, 3], 40 * DAY), (&[3, 4], 41 * DAY)],
             &[(5, 2 * HOUR), (6, HOUR)],
         );
-        let limits = Limits { keep: 30 * DAY, max_bytes: None };
+        let limits = Limits { keep: 30 * DAY, max_bytes: None, missing: 0 };
         let plan = plan(stock, &limits, now());
         assert_eq!(images(&plan), ["2", "1"], "the oldest first");
         assert_eq!(blobs(&plan), [3, 4, 5].map(digest).into(), "6 may be for a build");
@@ -281,8 +284,30 @@ mod tests {
             (39, &["2", "1"][..]),
             (1, &["2", "1", "0"][..]),
         ] {
-            let limits = Limits { keep: 30 * DAY, max_bytes: Some(max_bytes) };
+            let limits = Limits { keep: 30 * DAY, max_bytes: Some(max_bytes), missing: 0 };
             assert_eq!(images(&plan(stock(&all, &[]), &limits, now())), expected, "{max_bytes}");
+        }
+    }
+
+    #[test]
+    fn where_room_is_missing_what_was_used_least_recently_goes() {
+        // 60 bytes, of which 10 belong to no image.
+        let all: [(&[u32], Duration); 4] =
+            [(&[1, 2], 2 * DAY), (&[2, 3], 3 * DAY), (&[4], 4 * DAY), (&[5], HOUR)];
+        for (missing, max_bytes, expected) in [
+            (0, None, &[][..]),
+            (10, None, &[][..]),
+            (11, None, &["2"][..]),
+            (20, None, &["2"][..]),
+            (21, None, &["2", "1"][..]),
+            (10, Some(40), &["2"][..]),
+            (30, Some(40), &["2", "1"][..]),
+            (u64::MAX, None, &["2", "1", "0"][..]),
+        ] {
+            let limits = Limits { keep: 30 * DAY, max_bytes, missing };
+            let plan = plan(stock(&all, &[(6, DAY)]), &limits, now());
+            assert_eq!(images(&plan), expected, "{missing} {max_bytes:?}");
+            assert!(plan.bytes() >= missing.min(50), "{missing}");
         }
     }
 
@@ -292,7 +317,7 @@ mod tests {
         stock.pointers = [(1, DAY), (2, DAY), (3, HOUR / 2), (9, DAY), (8, HOUR / 2)]
             .map(|(blob, age)| pointer(blob, age, About::Nothing))
             .into();
-        let plan = plan(stock, &Limits { keep: 30 * DAY, max_bytes: None }, now());
+        let plan = plan(stock, &Limits { keep: 30 * DAY, max_bytes: None, missing: 0 }, now());
         assert_eq!(blobs(&plan), [digest(2)].into());
         let keys: Vec<_> = plan.pointers.into_iter().map(|pointer| pointer.key).collect();
         assert_eq!(keys, [key(2), key(9), key(8)], "the last two lead nowhere");
@@ -312,7 +337,7 @@ mod tests {
             let others: Vec<(u32, Duration)> =
                 others.iter().map(|(blob, age)| (*blob, hours(*age))).collect();
             let before = stock(&images, &others);
-            let limits = Limits { keep: hours(40), max_bytes: max };
+            let limits = Limits { keep: hours(40), max_bytes: max, missing: 0 };
             let plan = plan(before.clone(), &limits, now());
             let (goes, removed) = (blobs(&plan), super::tests::images(&plan));
             let mut kept_bytes = HashSet::new();

@@ -96,7 +96,7 @@ async fn records_that_have_no_room_are_written_when_there_is() {
 
     let storage: Arc<dyn Storage> =
         Arc::new(Full { storage: Arc::into_inner(storage).unwrap(), blob: old });
-    let limits = Limits { keep: Duration::from_hours(1), max_bytes: None };
+    let limits = Limits { keep: Duration::from_hours(1), max_bytes: None, missing: 0 };
     let report = collect(&storage, &limits, false).await.unwrap();
     assert_eq!((report.blobs, report.bytes), (1, 12));
     let moved: PathRecord = Records::new(storage).read(&key).await.unwrap().unwrap();

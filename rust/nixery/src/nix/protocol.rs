@@ -197,6 +197,27 @@ mod tests {
         }
     }
 
+    /// Also of what Nix says, as such paths go back to the builder later.
+    #[test]
+    fn what_is_no_store_path_is_no_package_and_in_no_graph() {
+        let good = format!("/nix/store/{}-a", "0".repeat(32));
+        for wrong in ["--option", "--expr", "builtins.exec []", "/nix/store", &format!("{good}!b")]
+        {
+            for (package, node) in [(wrong, &good[..]), (&good, wrong)] {
+                let reply = serde_json::json!({
+                    "protocol": 1,
+                    "packages": [{
+                        "attribute": "a", "request": "a", "name": "a", "main_program": null,
+                        "path": package,
+                    }],
+                    "graph": [{ "path": node, "nar_size": 1, "references": [] }],
+                });
+                let error = Reply::<Success>::parse(reply.to_string().as_bytes()).unwrap_err();
+                assert!(error.to_string().contains("is not a store path"), "{reply}: {error}");
+            }
+        }
+    }
+
     #[test]
     fn fuzzed() {
         let path = "/nix/store/00000000000000000000000000000000-a";

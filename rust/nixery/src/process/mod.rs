@@ -1,5 +1,7 @@
 //! Running a program of which nothing is left when it has ended.
 
+mod adopted;
+mod children;
 mod environment;
 mod lines;
 mod supervisor;
@@ -19,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+pub use adopted::end_orphans;
 #[cfg(test)]
 pub(crate) use environment::is_passed_on;
 use lines::Lines;
@@ -141,12 +144,8 @@ pub(crate) async fn run(
     log: impl FnMut(&str),
 ) -> Result<Output, ProcessError> {
     let Program { name: program, mut command, is_supervised } = program;
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let mut child = adopted::spawn(&mut command)
         .map_err(|source| ProcessError::Start { program: program.clone(), source })?;
     let mut group = Group::of(&child, is_supervised);
     let stdout = tokio::select! {

@@ -4,7 +4,8 @@
 //! process whose parent has ended is nobody's. The supervisor is the *subreaper* of what
 //! it runs (`PR_SET_CHILD_SUBREAPER`, prctl(2)): orphans become its own children, so it
 //! can end all of them, and only them. It also lowers what they may take from the server,
-//! and ends them when the server is gone, however that ended.
+//! and ends them when the server is gone, however that ended. Should the supervisor be
+//! killed, they become the server's, which ends them ([`super::end_orphans`]).
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,14 +16,16 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Resource, Rlimit, Signal, WaitOptions, getpid, getppid, getrlimit, kill_process,
-    kill_process_group, nice, set_child_subreaper, setrlimit, wait,
+    DumpableBehavior, Pid, Resource, Rlimit, Signal, WaitOptions, getpid, getppid, getrlimit,
+    kill_process, kill_process_group, nice, set_child_subreaper, set_dumpable_behavior, setrlimit,
+    wait,
 };
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::GRACE;
+use super::children::children;
 
 /// What the server's program is called with to be a supervisor. What follows: the
 /// server's process, [`Limits`], the program, and its arguments.
@@ -74,16 +77,26 @@ impl Limits {
             let memory = limit.maximum.map_or(memory, |most| most.min(memory));
             setrlimit(Resource::Data, Rlimit { current: Some(memory), maximum: Some(memory) })?;
         }
-        // Only advice: where it is refused, the kernel chooses by itself.
-        let _ = give_way_when_memory_is_short();
         Ok(())
     }
 }
 
-fn give_way_when_memory_is_short() -> io::Result<()> {
+/// Starts the builder as what the kernel ends first where memory is short; this process,
+/// without which nobody would end the rest, is as the server is.
+fn spawn(command: &mut Command) -> io::Result<Child> {
     const FILE: &str = "/proc/self/oom_score_adj";
-    let now: i32 = fs::read_to_string(FILE)?.trim().parse().map_err(io::Error::other)?;
-    fs::write(FILE, (now + OOM_SCORE).min(1000).to_string())
+    let score = || fs::read_to_string(FILE).ok()?.trim().parse::<i32>().ok();
+    // Only advice: where it is refused, the kernel chooses by itself. Children have what
+    // their parent has when they are started.
+    let before = score();
+    if let Some(score) = before {
+        let _ = fs::write(FILE, (score + OOM_SCORE).min(1000).to_string());
+    }
+    let child = command.spawn();
+    if let Some(score) = before {
+        let _ = fs::write(FILE, score.to_string());
+    }
+    child
 }
 
 /// Is a supervisor, if `arguments`, with the program's name in front, say so: what the
@@ -145,10 +158,12 @@ async fn watch(mut command: Command, parent: Pid) -> io::Result<io::Result<ExitS
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let mut child = match command.spawn() {
+    let mut child = match spawn(&mut command) {
         Ok(child) => child,
         Err(error) => return Ok(Err(error)),
     };
+    // A build of the same user shall not have this process do something else (ptrace(2)).
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let ended = tokio::select! {
         status = child.wait() => Some(status?),
@@ -202,23 +217,8 @@ async fn kill_children() -> bool {
             return false;
         }
         for child in children() {
-            let _ = kill_process(child, Signal::KILL);
+            let _ = kill_process(child.pid, Signal::KILL);
         }
         sleep(INTERVAL).await;
     }
-}
-
-/// The processes whose parent this is, by `/proc/PID/stat` (proc(5)).
-fn children() -> Vec<Pid> {
-    let this = getpid().to_string();
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let child = |name: OsString| {
-        let pid = Pid::from_raw(name.to_str()?.parse().ok()?)?;
-        let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-        // The name of the program is in parentheses, and may be anything.
-        let end = stat.iter().rposition(|&byte| byte == b')')?;
-        let fields = String::from_utf8_lossy(&stat[end + 1..]).into_owned();
-        (fields.split_whitespace().nth(1)? == this).then_some(pid)
-    };
-    entries.flatten().filter_map(|entry| child(entry.file_name())).collect()
 }

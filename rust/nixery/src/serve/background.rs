@@ -74,7 +74,10 @@ pub(super) async fn collect_regularly(
             () = is_short => tracing::info!("collecting garbage, as the disk is nearly full"),
         }
         wait = interval;
-        let (storage, limits) = (Arc::clone(&storage), limits.clone());
+        // By the usual rules, and as much more as is wanted: otherwise, with the usual
+        // thirty days, nobody would get anything new until a person came by.
+        let missing = disk.missing().await;
+        let (storage, limits) = (Arc::clone(&storage), gc::Limits { missing, ..limits });
         // In a task of its own: should one crash, the next is begun all the same.
         let collection = async move { gc::collect(&storage, &limits, false).await };
         let Ok(collected) = tokio::spawn(collection).await else { continue };

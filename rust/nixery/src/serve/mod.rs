@@ -27,6 +27,7 @@ use crate::gc::{self, GcError};
 use crate::http::{Limiter, RequestLimits, router};
 use crate::nix::NixError;
 use crate::popularity::LoadError;
+use crate::process;
 use crate::storage::{Filesystem, Gcs, SetupError, Storage, StorageError};
 use crate::systemd;
 use background::{Reload, collect_regularly, count, reload_on, say_that_it_lives, watch};
@@ -129,6 +130,7 @@ pub enum ServeError {
 pub async fn serve(config: Config) -> Result<(), ServeError> {
     raise_file_limit();
     hide_memory();
+    process::end_orphans().map_err(ServeError::Run)?;
     let metrics = count().map_err(ServeError::Metrics)?;
     let shutdown = CancellationToken::new();
     let mut registry = registry(&config, metrics, shutdown.clone()).await?;
@@ -251,5 +253,5 @@ pub async fn collect(config: &Config, dry_run: bool) -> Result<gc::Report, Serve
 }
 
 fn limits(config: &Config) -> gc::Limits {
-    gc::Limits { keep: config.gc.keep, max_bytes: config.gc.max_bytes }
+    gc::Limits { keep: config.gc.keep, max_bytes: config.gc.max_bytes, missing: 0 }
 }

@@ -7,7 +7,7 @@ mod tag;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use regex::Regex;
+use regex::{Captures, Regex};
 use serde::Serialize;
 
 pub use rules::{InvalidPattern, NamePattern, RELEASED_CHANNELS, TagRules, UnknownTag};
@@ -145,13 +145,33 @@ impl SourceAt {
     }
 }
 
-/// `text` without the user names and passwords of the URLs in it, such as what
-/// Git and Nix say: they name the URLs that they were given in full.
+/// What may be said of a query of a URL: it is the version that is fetched, as Nix writes
+/// it, and no secret.
+const HARMLESS: [&str; 7] = ["allRefs", "dir", "narHash", "ref", "rev", "shallow", "submodules"];
+
+/// `text` without the user names and passwords of the URLs in it, nor what their queries
+/// say, such as `?private_token=…`. Git and Nix name the URLs that they were given in full.
 pub(crate) fn without_credentials(text: &str) -> String {
     #[expect(clippy::unwrap_used, reason = "the expression is constant, and tested")]
     static CREDENTIALS: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r#"([A-Za-z][A-Za-z0-9+.-]*://)[^/ \t\r\n'"]*@"#).unwrap());
-    CREDENTIALS.replace_all(text, "$1").into_owned()
+    #[expect(clippy::unwrap_used, reason = "the expression is constant, and tested")]
+    static QUERY: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r##"([A-Za-z][A-Za-z0-9+.-]*://[^ \t\r\n'"?]*\?)([^ \t\r\n'"#]*)"##).unwrap()
+    });
+    let text = CREDENTIALS.replace_all(text, "$1");
+    QUERY
+        .replace_all(&text, |found: &Captures<'_>| found[1].to_owned() + &shown_query(&found[2]))
+        .into_owned()
+}
+
+fn shown_query(query: &str) -> String {
+    let shown = |part: &str| match part.split_once('=') {
+        Some((name, _)) if HARMLESS.contains(&name) => part.to_owned(),
+        Some((name, _)) => format!("{name}=…"),
+        None => "…".to_owned(),
+    };
+    query.split('&').map(shown).collect::<Vec<_>>().join("&")
 }
 
 #[cfg(test)]
@@ -183,6 +203,11 @@ mod tests {
             ("'git+ssh://git@host/x' 'http://u:p@h'", "'git+ssh://host/x' 'http://h'"),
             ("https://a:p@ss@h/x", "https://h/x"),
             ("https://host/a and b@c", "https://host/a and b@c"),
+            ("https://host/a.git?private_token=s3", "https://host/a.git?private_token=…"),
+            ("'https://u:p@h/a?token=s&x=y#f': no", "'https://h/a?token=…&x=…#f': no"),
+            ("https://h/a?s3cret: 404", "https://h/a?… 404"),
+            ("git+https://h/a?ref=main&rev=1f", "git+https://h/a?ref=main&rev=1f"),
+            ("\"https://h/a?sig=a/b?c=d\" why? a=b", "\"https://h/a?sig=…\" why? a=b"),
         ] {
             assert_eq!(without_credentials(text), shown);
         }

@@ -225,6 +225,8 @@ fn what_an_image_consists_of_is_told_without_nix() {
     let packages = image["packages"].as_array().unwrap();
     assert!(packages.iter().any(|package| package["attribute"] == "five"), "{image}");
 
+    assert_eq!(get(&server.address, path).json(), image, "the same from what is remembered");
+
     // Another process knows it from the storage.
     let calls_before = calls(&server);
     let state = server.kill();

@@ -118,17 +118,28 @@ fn with_too_little_room_what_there_is_is_served_and_nothing_new_made() {
 
 #[test]
 fn garbage_is_collected_at_once_where_room_is_wanted() {
+    collects_at_once("1", Duration::from_hours(48));
+}
+
+/// Once nothing was collected for a full disk that isn't older than `gc.keep`.
+#[test]
+fn where_room_is_wanted_images_go_that_would_be_kept_otherwise() {
+    collects_at_once("30", Duration::from_hours(2));
+}
+
+/// With `keep` days to keep images for, an image that was used that long ago makes room.
+fn collects_at_once(keep: &str, unused: Duration) {
     let setup = Setup::new(fixtures())
         .variable("NIXERY_STORAGE_MIN_FREE", "20")
         .variable("NIXERY_GC_INTERVAL", "86400")
-        .variable("NIXERY_GC_KEEP", "1")
+        .variable("NIXERY_GC_KEEP", keep)
         .variable("NIXERY_IMAGE_MAX_LAYERS", "1");
     let small = Small::start(setup, 64, 1);
     let server = &small.server;
     // It doesn't compress, so it takes 30 MB. What the other one has is recorded to be there.
     server.manifest("large/five");
     small.pull("five");
-    let old = SystemTime::now() - Duration::from_hours(48);
+    let old = SystemTime::now() - unused;
     let of_five = layers(server, "five");
     for directory in fs::read_dir(&small.inside).unwrap() {
         let directory = directory.unwrap().path();

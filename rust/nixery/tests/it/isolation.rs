@@ -158,6 +158,29 @@ fn nothing_is_left_of_a_builder_whose_server_was_killed() {
     wait_until("the end of it", || !is_running("sleep 86406") && !is_running("sleep 86407"));
 }
 
+/// What it ran once went on for ever, and the lock that it had with it.
+#[test]
+fn nothing_is_left_of_a_builder_that_kills_its_supervisor() {
+    let killer = before(
+        "setsid sleep 86408 &
+        setsid sh -c '(trap \"\" TERM HUP; setsid sleep 86409 & wait) &' &
+        while ! pgrep -f 'sleep 8640[8]' > /dev/null; do sleep 0.1; done
+        while ! pgrep -f 'sleep 8640[9]' > /dev/null; do sleep 0.1; done
+        cat /proc/$PPID/oom_score_adj > \"$STATE_DIRECTORY/oom-of-supervisor\"
+        kill -KILL $PPID
+        sleep 86410",
+    );
+    let server = Setup::new(fixtures()).builder(&killer).start();
+    let response = server.get("/v2/one/manifests/latest");
+    assert_eq!(response.status, 500, "{}", response.text());
+    for left in ["sleep 86408", "sleep 86409", "sleep 86410"] {
+        wait_until("the end of the builder's processes", || !is_running(left));
+    }
+    wait_until("no zombies", || server.children().is_empty());
+    let own = fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+    assert_eq!(read(&server, "oom-of-supervisor"), own, "the builder goes before it");
+}
+
 #[test]
 fn a_gigabyte_on_standard_output_is_refused_in_little_memory() {
     let loud = "[ \"$1\" = --check ] && exit\nhead -c 1000000000 /dev/zero";
