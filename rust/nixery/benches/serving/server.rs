@@ -51,6 +51,9 @@ impl Server {
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
         command.env("PATH", path).arg("--config").arg(configuration);
+        // The packages are in store paths of their own. A variable, as older servers have no
+        // such setting.
+        command.env("NIXERY_NIX_RESTRICT_EVAL", "false");
         command.stdin(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.spawn()?;
         let log = process.stderr.take().ok_or("the server has no log")?;

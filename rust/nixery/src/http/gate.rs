@@ -257,6 +257,13 @@ impl Shared {
         self.registry.gate.as_ref().is_none_or(|gate| gate.rules.are_for_anonymous())
     }
 
+    /// Whether anything is made for those who haven't logged in.
+    pub(super) fn builds_for_anonymous(&self) -> bool {
+        let may_build =
+            |gate: &Arc<Gate>| gate.rules.allow_something(&Caller::Anonymous, Right::Build);
+        self.registry.gate.as_ref().is_none_or(may_build)
+    }
+
     /// Whether there is anything that a visitor may do this with.
     pub(super) fn may_something(&self, visitor: &Visitor, right: Right) -> bool {
         match (&self.registry.gate, visitor) {

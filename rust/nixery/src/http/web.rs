@@ -129,7 +129,7 @@ pub(super) async fn index(State(shared): State<Arc<Shared>>, headers: HeaderMap)
     let revision = match shared.registry.newest() {
         Some(source) => {
             // Names are typed next.
-            if shared.has_for_anonymous() {
+            if shared.builds_for_anonymous() {
                 catalogue.prepare(source.clone());
             }
             catalogue.revision(&source).await
