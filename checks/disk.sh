@@ -210,6 +210,7 @@ start
 mount -o remount,ro "$disk"
 check "images are served from a disk that is read-only" pull large
 check "and those that are new are refused" is_refused 500 one/four
+sleep 2 # for which the answer of before is remembered
 prints "the server says that it is not ready" 503 get -o /dev/null -w '%{http_code}' "http://127.0.0.1:$PORT/readyz"
 mount -o remount,rw "$disk"
 check "it goes on when the disk does" pull one/four
