@@ -182,7 +182,7 @@ prints "ctr runs python3" works "${ctr[@]}" run --rm "$registry/shell/python3:la
 prints "… as a user who isn't root" works \
   "${ctr[@]}" run --rm "$registry/shell/python3:latest" two python3 -c "$works_for_others"
 refused "ctr says that there is no such image" "not found" "${ctr[@]}" images pull --plain-http "$registry/shell/gti:latest"
-refused "ctr says why an unfree package is refused" "unfree" \
+refused "ctr says that an unfree package is refused" "403 Forbidden" \
   "${ctr[@]}" images pull --plain-http "$registry/unfree-thing:latest"
 
 # --- What try.sh says -------------------------------------------------------------------------------
