@@ -133,6 +133,40 @@ need_rust() {
   done
 }
 
+# need_mdbook: from PATH, or built by cargo into the cache: Debian has no package of it.
+need_mdbook() {
+  local version=0.5.4 root=$cache/mdbook
+  if has mdbook; then return; fi
+  if ! [[ -x $root/bin/mdbook ]]; then
+    need_rust
+    need cc
+    say "building mdbook $version, into $root"
+    # Without the search field and the server, which would take twice as long.
+    cargo install --quiet --locked --debug --no-default-features --root "$root" "mdbook@$version" >&2 \
+      || die "mdbook is missing and could not be built"
+  fi
+  PATH=$PATH:$root/bin
+}
+
+# need_nginx: from PATH, or unpacked into the cache: installed, it would be started and
+# listen on port 80 of the machine.
+need_nginx() {
+  local root=$cache/nginx
+  if has nginx; then return; fi
+  if ! [[ -x $root/usr/sbin/nginx ]]; then
+    has apt-get || die "please install what is missing: nginx"
+    say "unpacking nginx into $root"
+    rm -rf "$root"
+    mkdir -p "$root"
+    (
+      cd "$root" || exit
+      apt-get -q download nginx >&2 || { as_root apt-get -q update >&2 && apt-get -q download nginx >&2; }
+      dpkg -x nginx_*.deb .
+    ) || die "nginx is missing and could not be downloaded"
+  fi
+  PATH=$PATH:$root/usr/sbin
+}
+
 # need_store: a Nix store that can be written.
 need_store() {
   if [[ -n ${NIX_REMOTE-}${NIX_STORE_DIR-} || -w /nix/store || -S /nix/var/nix/daemon-socket/socket ]]; then return; fi

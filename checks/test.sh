@@ -21,8 +21,8 @@
 #   own-image      Nixery's own image in docker, assembled without nixpkgs; needs root
 #   browser        the server's pages in Chromium, while docker pulls; needs root, and
 #                  axe-core, which is downloaded
-#   book           the book: that it is known of each command how it is run or why not;
-#                  with mdbook on PATH, that it can be built and its links lead somewhere
+#   book           the book: that it is known of each command how it is run or why not,
+#                  that mdbook can build it, and that its links lead somewhere
 #   tutorial       the commands that the book shows, of the tutorial and of all pages;
 #                  needs root
 #   soak           the server used at length: killed 100 times, and for a simulated day;
@@ -33,8 +33,9 @@
 #                  when named, or with --all; wants Nix 2.18 or later
 #
 # With SUITE, only those are run. On Debian, apt installs what is missing, as root
-# or by sudo; on other systems the script says what that is. The last line counts
-# the tests of all suites; the exit status is 0 if none failed.
+# or by sudo; on other systems the script says what that is. At the end it names the tests
+# that failed; the last line counts those of all suites. The exit status is 0 if none
+# failed.
 
 set -uo pipefail
 
@@ -110,12 +111,8 @@ suite_book() {
   local bad=0
   judge "the tests of what finds and compares commands" checks/book/test.py || bad=1
   judge "of each command it is known how it is run, or why not" checks/book/commands.py --check || bad=1
-  if has mdbook; then
-    judge "mdbook build" mdbook build --dest-dir "$work/book" book || bad=1
-    judge "all that the built pages refer to is there" checks/book/links.py "$work/book" || bad=1
-  else
-    echo "# skipped: mdbook is not on PATH"
-  fi
+  judge "mdbook build" mdbook build --dest-dir "$work/book" book || bad=1
+  judge "all that the built pages refer to is there" checks/book/links.py "$work/book" || bad=1
   return "$bad"
 }
 
@@ -158,7 +155,15 @@ count() {
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-summary=() passed=0 failed=0 skipped=0
+summary=() failures=() passed=0 failed=0 skipped=0
+
+# name_failures SUITE: the tests of it that failed, a line each, from what it has printed:
+# TAP, or as `cargo test` does.
+name_failures() { # SUITE
+  local names
+  names=$(sed -n 's/^not ok - //p; s/^test \(.*\) \.\.\. FAILED$/\1/p' "$work/output" | sed "s/^/$1: /")
+  printf '%s\n' "${names:-$1: it broke off, or is one test}"
+}
 
 run_suite() { # NAME
   local status=0 began=$SECONDS good bad left
@@ -170,6 +175,7 @@ run_suite() { # NAME
   esac
   # One that broke off before it could count, or tested nothing, has failed.
   if ((bad == 0 && (status != 0 || good == 0))); then bad=1; fi
+  if ((bad)); then mapfile -t -O "${#failures[@]}" failures < <(name_failures "$1"); fi
   passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + left))
   summary+=("$(printf '%-14s%5d passed %5d failed %5d s' "$1" "$good" "$bad" "$((SECONDS - began))")")
 }
@@ -180,7 +186,7 @@ if wants clippy || wants rust || wants soak || wants api || wants clients || wan
 if wants rust || wants soak || wants api || wants nix || wants builder || wants packages || wants nix-versions; then programs+=(nix nix-store nix-instantiate); fi
 if wants scripts; then programs+=(shellcheck); fi
 if wants builder || wants nix-versions; then programs+=(python3 pgrep); fi
-if wants book; then programs+=(python3); fi
+if wants book; then programs+=(python3 cc); fi
 if wants gcs-emulator || wants rust || wants soak; then programs+=(python3 venv openssl); fi
 if wants api; then programs+=(python3 venv); fi
 need "${programs[@]}"
@@ -189,6 +195,7 @@ if wants rust || wants soak || wants packages; then
   prepare_packages
   export NIXERY_TEST_PACKAGES=$packages
 fi
+if wants book || wants tutorial; then need_mdbook; fi
 if [[ -z ${NIXERY-} ]] && { wants api || wants clients || wants systemd || wants disk || wants own-image || wants tutorial || wants browser; }; then
   # Not optimised, as the suite rust has it: compiling it takes longer than it saves.
   need_rust
@@ -208,6 +215,10 @@ echo
 printf '%s\n' "${summary[@]}"
 printf '%-40s%5d s\n' together "$((SECONDS - began))"
 echo
+if ((failed)); then
+  printf 'failed: %s\n' "${failures[@]}"
+  echo
+fi
 if ((skipped)); then
   echo "$passed passed, $failed failed, $skipped skipped"
 else

@@ -22,6 +22,8 @@ fi
 
 if [[ -z ${NIXERY_BOOK_WORK-} ]]; then
   need nix git jq curl certificates cc docker dockerd runc skopeo ip python3 venv openssl unshare
+  need_mdbook
+  need_nginx
   prepare_packages
   pin_packages
   build_server
