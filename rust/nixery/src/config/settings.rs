@@ -141,8 +141,8 @@ pub const SETTINGS: &[Setting] = &[
         "limits.write_timeout",
         "NIXERY_LIMITS_WRITE_TIMEOUT",
         "120",
-        "Seconds for which a client may take nothing of an answer, 1 to 31536000. How \
-         long the whole takes plays no part.",
+        "Seconds for which a client may take nothing of an answer, or give no sign when it \
+         is asked whether it is there, 1 to 31536000. How long the whole takes plays no part.",
     ),
     number(
         "limits.header_bytes",

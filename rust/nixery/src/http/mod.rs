@@ -44,7 +44,7 @@ use tower_http::services::ServeDir;
 use crate::access::Right;
 use crate::assemble::Assembler;
 use crate::catalogue::Catalogue;
-use crate::counters::request_seconds;
+use crate::counters::{self, request_seconds};
 use crate::disk::Disk;
 use crate::flights::Flights;
 use crate::places::Places;
@@ -160,8 +160,9 @@ pub fn router(registry: Registry) -> Router {
     let (buffers, durations) = (Buffers::default(), Durations::new());
     let files = registry.web_directory.as_ref().map(ServeDir::new);
     let of_one = registry.max_watchers.div_ceil(WATCHERS_SHARE);
-    let watchers = Places::new(registry.max_watchers, of_one);
-    let downloads = Places::new(registry.max_downloads, registry.max_downloads_per_address);
+    let watchers = Places::new(registry.max_watchers, of_one).counted(counters::watcher);
+    let downloads = Places::new(registry.max_downloads, registry.max_downloads_per_address)
+        .counted(counters::download);
     let readiness = Flights::default();
     let shared =
         Arc::new(Shared { registry, buffers, durations, files, watchers, downloads, readiness });

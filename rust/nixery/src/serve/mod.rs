@@ -5,6 +5,7 @@ mod background;
 mod connections;
 mod listener;
 mod parts;
+mod presence;
 mod stream;
 mod tls;
 
