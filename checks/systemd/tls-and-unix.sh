@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # of the script that uses this file
+# shellcheck disable=SC2034,SC2154 # of and for the script that uses this file
 # TLS and UNIX sockets under systemd, a part of systemd.sh: who may read the key, certificates
 # that are renewed, who may open a socket, and what is left of it after a kill.
 
@@ -57,9 +57,9 @@ openssl req -x509 "${ec[@]}" -days 2 -subj /CN=authority -keyout "$work/tls/ca.k
   || die "there is no authority: $(<"$work/output")"
 # certificate NUMBER: for localhost, with this serial number, and its key.
 certificate() {
-  openssl req "${ec[@]}" -subj /CN=localhost -keyout "$work/tls/$1.key" -out "$work/tls/$1.csr" 2>/dev/null \
-    && openssl x509 -req -in "$work/tls/$1.csr" -CA "$work/tls/ca" -CAkey "$work/tls/ca.key" -set_serial "$1" -days 2 \
-      -extfile <(echo subjectAltName=DNS:localhost) -out "$work/tls/$1" 2>/dev/null || die "there is no certificate"
+  openssl req "${ec[@]}" -subj /CN=localhost -keyout "$work/tls/$1.key" -out "$work/tls/$1.csr" 2>/dev/null
+  openssl x509 -req -in "$work/tls/$1.csr" -CA "$work/tls/ca" -CAkey "$work/tls/ca.key" -set_serial "$1" -days 2 \
+    -extfile <(echo subjectAltName=DNS:localhost) -out "$work/tls/$1" 2>/dev/null || die "there is no certificate"
 }
 for number in 1 2 3 4; do certificate "$number"; done
 
