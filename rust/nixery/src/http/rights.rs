@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Shared;
 use super::error::ApiError;
 use super::gate::{BASIC, Gate, Visitor};
-use crate::access::{Caller, Right};
+use crate::access::{Caller, Right, Rules};
 use crate::image::{ImageName, ImageSpec};
 
 impl Shared {
@@ -50,13 +50,7 @@ impl Shared {
 
     /// Whether there is anything that a visitor may do this with.
     pub(super) fn may_something(&self, visitor: &Visitor, right: Right) -> bool {
-        match (&self.registry.gate, visitor) {
-            (None, _) => true,
-            (Some(_), Visitor::Anybody) => false,
-            (Some(gate), Visitor::Known { caller, .. }) => {
-                gate.rules.allow_something(caller, right)
-            }
-        }
+        self.is_allowed(visitor, |rules, caller| rules.allow_something(caller, right))
     }
 
     /// Whether a visitor may pull anything; why not, otherwise.
@@ -80,23 +74,21 @@ impl Shared {
 
     /// Whether a visitor is shown that there is a package of this name.
     pub(super) fn shows_package(&self, visitor: &Visitor, name: &str) -> bool {
-        match (&self.registry.gate, visitor) {
-            (None, _) => true,
-            (Some(_), Visitor::Anybody) => false,
-            (Some(gate), Visitor::Known { caller, .. }) => {
-                gate.rules.allow_package(caller, Right::Pull, name)
-            }
-        }
+        self.is_allowed(visitor, |rules, caller| rules.allow_package(caller, Right::Pull, name))
     }
 
     /// Whether a visitor is shown that there is such an image.
     pub(super) fn sees(&self, visitor: &Visitor, spec: &ImageSpec) -> bool {
+        self.is_allowed(visitor, |rules, caller| rules.allow(caller, Right::Pull, spec).is_ok())
+    }
+
+    /// Whether the rules, if there are any, let a visitor do something.
+    fn is_allowed(&self, visitor: &Visitor, by: impl FnOnce(&Rules, &Caller) -> bool) -> bool {
         match (&self.registry.gate, visitor) {
             (None, _) => true,
+            // Nothing leads past the gate; if it did, it would lead nowhere.
             (Some(_), Visitor::Anybody) => false,
-            (Some(gate), Visitor::Known { caller, .. }) => {
-                gate.rules.allow(caller, Right::Pull, spec).is_ok()
-            }
+            (Some(gate), Visitor::Known { caller, .. }) => by(&gate.rules, caller),
         }
     }
 }
