@@ -77,7 +77,7 @@ impl Shared {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(StorageError::io("remove the damaged", path)(error))
             }
-            _ => Ok(false),
+            Ok(()) | Err(_) => Ok(false),
         }
     }
 }
