@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # $work is of the script that uses this file
-# How clients.sh, systemd.sh and own-image.sh judge: each test is a line of TAP, and
-# what a command printed is shown where it failed. They set $work, a directory.
+# How scripts judge: each test is a line of TAP, and what a command printed is shown where
+# it failed. It is in $work, a directory.
 
 passed=0 failed=0 status=0
 
