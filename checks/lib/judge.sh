@@ -13,9 +13,12 @@ result() { # GOOD DESCRIPTION
     failed=$((failed + 1))
     echo "not ok - $2"
     echo "#   status $status; printed:"
-    tail -n 15 "$work/output" | cut -c 1-500 | sed 's/^/#   /'
+    show_output
   fi
 }
+
+# show_output: what the last command printed, for a test that failed.
+show_output() { tail -n 15 "$work/output" | cut -c 1-500 | sed 's/^/#   /'; }
 
 run() {
   status=0

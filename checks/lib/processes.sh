@@ -16,7 +16,7 @@ at_exit() {
 # and what the script has started is ended.
 work_in() {
   # Short, as the paths of sockets may have 107 characters only.
-  work=$(mktemp -d "/tmp/nixery-$1.XXXXXX") || exit
+  work=$(cd "$(mktemp -d "/tmp/nixery-$1.XXXXXX")" && pwd -P) || exit
   at_exit clean_up
 }
 
