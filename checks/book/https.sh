@@ -18,6 +18,8 @@ cp "$HOME/ca.crt" /etc/docker/certs.d/nixery.example.org/ca.crt
 {
   echo "user root; daemon off; pid $HOME/nginx.pid; error_log stderr; events { }"
   echo 'http { access_log off;'
+  # Instead of directories that nginx has where it is installed.
+  for use in client_body proxy fastcgi scgi uwsgi; do echo "${use}_temp_path $HOME/nginx-$use;"; done
   awk '/^```nginx$/ { inside = 1; next } /^```$/ && inside { exit } inside' \
     "$repository/book/src/how-to/reverse-proxies.md"
   cat <<END

@@ -80,7 +80,7 @@ def at_what_was_loaded(report, browser, origins):
     with report.test("nothing went wrong that browsers tell their console"):
         # Answers that are errors are told there, too.
         known = re.compile(
-            r"/api/v1/builds/gti/latest - Failed to load resource: .* 404 "
+            r"/api/v1/builds/(shell/)?gti/latest - Failed to load resource: .* 404 "
             r"|/builds/jq - Failed to load resource: .* 400 "
             r"| - Failed to load resource: net::ERR_"
         )

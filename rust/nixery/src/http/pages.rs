@@ -16,7 +16,6 @@ use super::gate::Visitor;
 use super::images::find;
 use super::layout::{error_page, escape, page};
 use crate::access::Right;
-use crate::assemble::Progress;
 
 /// The top of a page; `links` are HTML.
 pub(super) fn header(shared: &Shared, links: &str) -> String {
@@ -102,26 +101,40 @@ async fn one(
         escape(&shared.address(headers).host),
         escape(asked.tag.as_str())
     );
-    match &view {
-        Some(view) => body.push_str(&state(view)),
-        None if image.is_some() => body.push_str(
-            "<p class=\"made\">This image is there: it was made before the server was \
-             started.</p>\n",
-        ),
-        None => body.push_str(
-            "<p>This image has not been made since the server was started. It is made when it \
-             is pulled:</p>\n",
-        ),
-    }
-    if !(is_running || has_failed) {
-        body.push_str(&pull);
+    match (&view, &image) {
+        (None, None) => {
+            body.push_str(
+                "<p>This image has not been made since the server was started. It is made \
+                 when it is pulled:</p>\n",
+            );
+            body.push_str(&pull);
+        }
+        (None, Some(_)) => {
+            body.push_str(
+                "<p class=\"made\">This image is there: it was made before the server was \
+                 started.</p>\n",
+            );
+            body.push_str(&pull);
+        }
+        (Some(view), _) => {
+            body.push_str(&state(view));
+            if view.state == "made" {
+                body.push_str(&pull);
+            }
+        }
     }
     if let Some(image) = &image {
         body.push_str(&contents(image, shared.registry.shows_builds));
     }
     if let Some(build) = &build {
-        let is_growing = is_running && shared.registry.shows_builds;
-        body.push_str(&log(build, is_growing));
+        let (lines, _) = build.log(0);
+        if !lines.is_empty() || (is_running && shared.registry.shows_builds) {
+            let log = lines.iter().fold(String::new(), |log, line| log + &escape(line) + "\n");
+            let _ = writeln!(
+                body,
+                "<h2>Nix's log</h2>\n<pre id=\"log\" tabindex=\"0\" role=\"log\" aria-label=\"Nix's log\">{log}</pre>"
+            );
+        }
     }
     if is_running {
         body.push_str("<noscript><p>Reload this page to see how it goes on.</p></noscript>\n");
@@ -156,16 +169,4 @@ fn state(view: &BuildView) -> String {
         let _ = writeln!(text, "<pre class=\"error\">{}</pre>", escape(message));
     }
     text
-}
-
-/// What Nix has printed, if it has, or a place for what it will.
-fn log(build: &Progress, is_growing: bool) -> String {
-    let (lines, _) = build.log(0);
-    if lines.is_empty() && !is_growing {
-        return String::new();
-    }
-    let log = lines.iter().fold(String::new(), |log, line| log + &escape(line) + "\n");
-    format!(
-        "<h2>Nix's log</h2>\n<pre id=\"log\" tabindex=\"0\" role=\"log\" aria-label=\"Nix's log\">{log}</pre>\n"
-    )
 }
