@@ -171,7 +171,17 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
 
     let assembler = registry.assembler.clone();
     let limiter = Limiter::new(request_limits(&config));
-    let limits = with_files_left(&config.limits, most_files());
+    let files = most_files();
+    let limits = with_files_left(&config.limits, files);
+    if limits.connections < config.limits.connections {
+        tracing::warn!(
+            files,
+            connections = limits.connections,
+            connections_per_address = limits.connections_per_address,
+            "fewer connections than limits.connections, as so few files may be open: raise \
+             LimitNOFILE= (ulimit -Hn)"
+        );
+    }
     let server = Server::new(router(registry), limiter, tls, &limits, shutdown.clone());
     let run = async {
         server.serve(listener).await;
@@ -209,18 +219,11 @@ fn raise_file_limit() {
 /// Fewer connections where they would take all files that the process may have open, which
 /// are wanted to answer and to build as well; and fewer still of one address.
 fn with_files_left(limits: &LimitsConfig, files: usize) -> LimitsConfig {
-    let connections = limits.connections.min(files / 2).max(1);
-    let each = limits.connections_per_address.min((files / 4).max(1));
-    if connections < limits.connections || each < limits.connections_per_address {
-        tracing::warn!(
-            files,
-            connections,
-            connections_per_address = each,
-            "fewer connections than limits.connections (NIXERY_LIMITS_CONNECTIONS) says, as so few files \
-             may be open: raise the limit (LimitNOFILE= of systemd, ulimit -Hn)"
-        );
+    LimitsConfig {
+        connections: limits.connections.min(files / 2).max(1),
+        connections_per_address: limits.connections_per_address.min(files / 4).max(1),
+        ..limits.clone()
     }
-    LimitsConfig { connections, connections_per_address: each, ..limits.clone() }
 }
 
 /// What the server knows, its environment too, is not for other processes of its user to
