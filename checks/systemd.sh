@@ -231,9 +231,7 @@ check "garbage is collected by the timer's service" inside systemctl start nixer
 check "… and the timer waits" inside systemctl start nixery-gc.timer
 check "what is in use stays" manifest
 
-# shellcheck source-path=SCRIPTDIR
-# shellcheck source=systemd/tls-and-unix.sh
-. "$repository/checks/systemd/tls-and-unix.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/systemd/tls-and-unix.sh"
 
 if ((failed)); then
   echo "# the end of the journal:"
