@@ -11,6 +11,7 @@ mod crash;
 mod error;
 mod events;
 mod figures;
+mod foreign;
 mod forwarded;
 mod front_page;
 mod gate;
@@ -24,6 +25,7 @@ mod pages;
 mod progress;
 mod range;
 mod rates;
+mod rights;
 mod route;
 mod verify;
 mod web;
@@ -188,7 +190,7 @@ pub fn router(registry: Registry) -> Router {
         Some(_) => router.layer(from_fn_with_state(Arc::clone(&shared), gate::pass)),
         None => router,
     };
-    let router = router.layer(from_fn(gate::keep_pages_out));
+    let router = router.layer(from_fn(foreign::keep_pages_out));
     crash::contained(router.with_state(shared))
 }
 
