@@ -141,7 +141,7 @@ fn begun(progress: &Progress) -> String {
     Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
 }
 
-fn step(step: Step) -> &'static str {
+pub(super) fn step(step: Step) -> &'static str {
     match step {
         Step::Looking => "looking",
         Step::Waiting => "waiting",
@@ -183,7 +183,7 @@ pub(super) async fn show(
     shared.allow(&visitor, Right::Pull, &asked.name)?;
     let build = shared.registry.assembler.progress(&asked);
     let build = build.ok_or(ApiError::NoBuild)?;
-    if accept::wants_events(&headers) {
+    if accept::names(&headers, "text/event-stream") {
         let last = headers.get("last-event-id").map(|id| last_line(&build, id));
         let place = shared.watchers.enter(client.0).map_err(|full| {
             counters::request_refused(Refused::Watchers);

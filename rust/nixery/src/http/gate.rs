@@ -169,7 +169,7 @@ pub(super) async fn pass(
     let visitor = gate.visitor(request.headers(), path, client).await;
     match visitor {
         Ok(visitor) => request.extensions_mut().insert(visitor),
-        Err(error) if is_page => return error_page(&error),
+        Err(error) if is_page => return error_page(&shared, &error),
         Err(error) => {
             let (name, value) = API_VERSION;
             return ([(name, value)], error).into_response();

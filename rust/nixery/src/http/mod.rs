@@ -10,8 +10,10 @@ mod contents;
 mod crash;
 mod error;
 mod events;
+mod figures;
 mod foreign;
 mod forwarded;
+mod front_page;
 mod gate;
 mod images;
 mod layout;
@@ -20,6 +22,7 @@ mod listing;
 mod manifests;
 mod packages;
 mod pages;
+mod progress;
 mod range;
 mod rates;
 mod rights;
@@ -169,7 +172,7 @@ pub fn router(registry: Registry) -> Router {
     let shared =
         Arc::new(Shared { registry, buffers, durations, files, watchers, downloads, readiness });
     let router = Router::new()
-        .route("/", get(web::index))
+        .route("/", get(front_page::index))
         .route("/assets/{name}", get(layout::asset))
         .route("/builds", get(pages::builds))
         .route("/builds/", get(async || Redirect::temporary("/builds")))
@@ -231,15 +234,25 @@ async fn other_method(uri: Uri) -> Response {
 
 /// A file of the operator's directory, if there is one.
 async fn files(shared: &Shared, request: Request) -> Response {
-    let nothing = (StatusCode::NOT_FOUND, "There is nothing here. See / for usage.\n");
-    let Some(files) = &shared.files else { return nothing.into_response() };
+    let is_for_people = accept::names(request.headers(), "text/html");
+    let Some(files) = &shared.files else { return nothing(shared, is_for_people) };
     match files.clone().try_call(request).await {
-        Ok(response) if response.status() == StatusCode::NOT_FOUND => nothing.into_response(),
+        Ok(response) if response.status() == StatusCode::NOT_FOUND => {
+            nothing(shared, is_for_people)
+        }
         Ok(response) => response.map(Body::new),
         Err(error) => {
             tracing::error!(%error, "can't read the directory of web pages");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
+    }
+}
+
+fn nothing(shared: &Shared, is_for_people: bool) -> Response {
+    if is_for_people {
+        layout::problem(shared, StatusCode::NOT_FOUND, "<p>There is nothing here.</p>")
+    } else {
+        (StatusCode::NOT_FOUND, "There is nothing here. See / for usage.\n").into_response()
     }
 }
 

@@ -1,14 +1,26 @@
 // Composes the name of an image on the front page. What was chosen is in the address's
 // fragment, so that it can be kept and passed on.
 
+import { clients } from "./clients.js";
 import { Completion } from "./completion.js";
+import "./copy.js";
 
 const form = document.getElementById("composer");
 const command = document.getElementById("command");
 const problem = document.getElementById("problem");
+const said = document.getElementById("said");
 const layers = document.getElementById("layers");
 const { packages, shell, platform } = form.elements;
 const host = form.dataset.host;
+
+// One of them is chosen; the first, unless somebody chooses another.
+const [usual] = Object.keys(clients);
+document.getElementById("clients").append(...Object.entries(clients).map(([value, { name }]) => {
+  const [label, choice] = [document.createElement("label"), document.createElement("input")];
+  Object.assign(choice, { type: "radio", name: "client", value, checked: value === usual });
+  label.append(choice, name);
+  return label;
+}));
 
 // The components that a name may have (the book: reference, HTTP API).
 const component = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
@@ -51,18 +63,21 @@ function wrong(names, wanted, name) {
   return "";
 }
 
-// Says what went wrong, or right.
+// Says what went wrong, or what is done.
 function say(text, isBad = false) {
-  problem.textContent = text;
-  problem.classList.toggle("failed", isBad);
+  said.textContent = text;
+  said.classList.toggle("failed", isBad);
 }
 
 function show() {
-  const { name, hasShell, problem, isEmpty } = compose();
-  say(problem ?? "", true);
-  packages.setAttribute("aria-invalid", problem ? "true" : "false");
-  const isGood = problem === "" && !isEmpty;
-  command.textContent = isGood ? `docker run --rm -ti ${host}/${name}${hasShell ? " bash" : ""}` : "";
+  const { name, hasShell, problem: mistake, isEmpty } = compose();
+  say("");
+  problem.textContent = mistake || (isEmpty ? "Type the name of a package, or take a shell." : "");
+  problem.classList.toggle("failed", Boolean(mistake));
+  packages.setAttribute("aria-invalid", mistake ? "true" : "false");
+  const isGood = mistake === "" && !isEmpty;
+  const client = clients[form.elements.client.value];
+  command.textContent = isGood ? client.text(`${host}/${name}`, hasShell) : "";
   form.elements.make.disabled = !isGood;
   form.elements.copy.disabled = !isGood;
   clearTimeout(looking);
@@ -101,6 +116,8 @@ function lookAgain() {
 }
 
 async function names(word) {
+  // Nothing has such a name, and the server says so with an error.
+  if (word.length > longest) return { state: "ready", packages: [], more: false };
   const answer = await fetch(`/api/v1/packages?${new URLSearchParams({ prefix: word })}`);
   if (!answer.ok) throw new Error(answer.statusText);
   return answer.json();
@@ -110,6 +127,7 @@ function remember() {
   const chosen = new URLSearchParams({ packages: packages.value });
   if (!shell.checked) chosen.set("shell", "no");
   if (platform.value) chosen.set("platform", platform.value);
+  if (form.elements.client.value !== usual) chosen.set("client", form.elements.client.value);
   try {
     history.replaceState(null, "", `#${chosen}`);
   } catch {
@@ -123,6 +141,8 @@ function recall() {
   shell.checked = chosen.get("shell") !== "no";
   const wanted = chosen.get("platform") ?? "";
   platform.value = [...platform.options].some((option) => option.value === wanted) ? wanted : "";
+  const client = chosen.get("client") ?? "";
+  form.elements.client.value = Object.hasOwn(clients, client) ? client : usual;
 }
 
 function changed() {
@@ -138,16 +158,6 @@ new Completion(
   names,
   changed,
 );
-form.elements.copy.addEventListener("click", async () => {
-  try {
-    await navigator.clipboard.writeText(command.textContent);
-    say("copied");
-  } catch {
-    // There is no such clipboard for pages that came without TLS from other machines.
-    getSelection().selectAllChildren(command);
-    say(document.execCommand("copy") ? "copied" : "selected, for you to copy");
-  }
-});
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const path = `${compose().name}/latest`;
@@ -168,6 +178,16 @@ packages.addEventListener("blur", show);
 document.addEventListener("visibilitychange", lookAgain);
 window.addEventListener("focus", lookAgain);
 setInterval(lookAgain, LOOK);
+// The picture of layers leads to their rows; what is composed is in the fragment here.
+layers.addEventListener("click", (event) => {
+  const link = event.target.closest("a[href^='#']");
+  if (!link) return;
+  event.preventDefault();
+  const row = document.getElementById(link.getAttribute("href").slice(1));
+  layers.querySelector(".target")?.classList.remove("target");
+  row.classList.add("target");
+  row.scrollIntoView({ block: "nearest" });
+});
 window.addEventListener("hashchange", () => {
   recall();
   show();
