@@ -41,12 +41,9 @@ pub(super) enum Readiness {
 
 /// Tries it.
 async fn try_storage(storage: Arc<dyn Storage>, disk: Disk) -> Readiness {
-    let checked = match timeout(ANSWERS_WITHIN, storage.check()).await {
-        Ok(checked) => checked,
-        Err(_) => {
-            tracing::error!("the storage doesn't answer within {ANSWERS_WITHIN:?}");
-            return Readiness::Broken;
-        }
+    let Ok(checked) = timeout(ANSWERS_WITHIN, storage.check()).await else {
+        tracing::error!("the storage doesn't answer within {ANSWERS_WITHIN:?}");
+        return Readiness::Broken;
     };
     match checked {
         Ok(()) if disk.check().await.is_ok() => Readiness::Ready,
