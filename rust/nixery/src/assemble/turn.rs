@@ -124,8 +124,8 @@ mod tests {
 
     use super::*;
 
-    fn client(number: u8) -> Option<IpAddr> {
-        Some(Ipv4Addr::new(192, 0, 2, number).into())
+    fn client(number: u8) -> IpAddr {
+        Ipv4Addr::new(192, 0, 2, number).into()
     }
 
     /// Who gets the turns that are given back one after the other.
@@ -152,12 +152,12 @@ mod tests {
     #[test]
     fn who_has_begun_much_lets_others_go_first() {
         let turns = Turns::new(1);
-        let first = turns.ask(client(1)).unwrap();
+        let first = turns.ask(Some(client(1))).unwrap();
         let mut waiting = Vec::new();
         for (name, number) in
             [("a1", 1), ("a2", 1), ("a3", 1), ("b1", 2), ("a4", 1), ("c1", 3), ("b2", 2)]
         {
-            waiting.push((name, turns.ask(client(number)).unwrap_err()));
+            waiting.push((name, turns.ask(Some(client(number))).unwrap_err()));
         }
         assert_eq!(order(&turns, waiting, first), ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]);
         assert_eq!(turns.lock().free, 1);
@@ -169,7 +169,7 @@ mod tests {
         let turns = Turns::new(2);
         let (first, second) = (turns.ask(None).unwrap(), turns.ask(None).unwrap());
         let mut waiting: Vec<_> =
-            (0..9).map(|number| turns.ask(client(number % 3)).unwrap_err()).collect();
+            (0..9).map(|number| turns.ask(Some(client(number % 3))).unwrap_err()).collect();
         let mut told = waiting.remove(5);
         drop(waiting);
         drop(first);
