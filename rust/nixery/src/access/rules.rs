@@ -311,6 +311,9 @@ mod tests {
             ("ann may pull corp/tool", "no slashes"),
             ("ann may pull a**", "not a pattern of packages"),
             ("ann may pull [a", "not a pattern of packages"),
+            // It was taken for `corp.**`, and `**.` for everything.
+            ("ann may pull corp.**.", "nothing between two dots"),
+            ("ann may pull **.", "nothing between two dots"),
             ("ann may pull, bob may build git", "separated by a semicolon"),
             ("ann may pull\nmay pull", "separated by a semicolon"),
         ] {
