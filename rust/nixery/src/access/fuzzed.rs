@@ -1,5 +1,7 @@
 //! Whatever clients present, and files of users and rules say, is read or refused.
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
@@ -102,7 +104,7 @@ fn one_of(listed: &str, is_not: bool) -> String {
         // Backwards there is nothing between them.
         let (from, to) = (*from as u32, (*to as u32).min(0x7f));
         if from <= to {
-            ranges += &format!("\\x{from:02x}-\\x{to:02x}");
+            let _ = write!(ranges, "\\x{from:02x}-\\x{to:02x}");
         }
         rest = after;
     }

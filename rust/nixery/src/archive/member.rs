@@ -101,7 +101,7 @@ mod tests {
         long.extend_from_slice(&path.as_str().as_bytes()[1..]);
         let mut named = path.as_str().as_bytes()[1..].to_vec();
         named.resize(UNIT, 0);
-        let seeds = [pack(&long), pack(&named), pack(&[7; BLOCK_SIZE]), pack(b"")];
+        let seeds = [pack(&long), pack(&named), pack(&vec![7; BLOCK_SIZE]), pack(b"")];
         let reader = RefCell::new(MemberReader::new());
         // The buffers are there already.
         let fuzz = crate::fuzz::parser("gzip members", seeds).base(1 << 10).factor(2);
