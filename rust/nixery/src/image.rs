@@ -49,7 +49,7 @@ pub enum InvalidName {
     /// A component that registries don't allow.
     #[error(
         "{component:?} can't be part of an image name: expected lower-case letters and digits, \
-         with single '.', '_' or '-' between them"
+         with one '.', one or two '_', or any number of '-' between them"
     )]
     Component {
         /// The component.
@@ -242,6 +242,9 @@ mod tests {
         {
             assert!(right.parse::<ImageName>().is_ok(), "{right:?} was refused");
         }
+        // It said "single '.', '_' or '-'", although the two last of `right` are accepted.
+        let error = "a___b".parse::<ImageName>().unwrap_err().to_string();
+        assert!(error.ends_with("one '.', one or two '_', or any number of '-' between them"));
     }
 
     proptest! {
