@@ -106,7 +106,8 @@ pub const SETTINGS: &[Setting] = &[
         "NIXERY_LIMITS_CONNECTIONS",
         "4096",
         "Most connections at a time, 1 to 1000000. Others are told 503, or, with TLS, \
-         hung up on. Each takes a file descriptor, and one more while a blob is sent.",
+         hung up on. Each takes a file descriptor, and one more while a blob is sent: \
+         there are at most half as many as files may be open (`LimitNOFILE=`).",
     ),
     number(
         "limits.connections_per_address",
@@ -114,7 +115,7 @@ pub const SETTINGS: &[Setting] = &[
         "1024",
         "Most connections at a time of one client address, 1 to 1000000. Others are \
          told 429, or, with TLS, hung up on. Trusted proxies, and the UNIX socket, may \
-         have more.",
+         have more. At most a quarter as many as files may be open.",
     ),
     number(
         "limits.streams",
@@ -408,8 +409,7 @@ pub const SETTINGS: &[Setting] = &[
         "NIXERY_NIX_MAX_QUEUE",
         "100",
         "How many more images may be made or wait for their turn, 0 to 1000000; clients that ask \
-         for others get 429. One client \
-         address may have half of them.",
+         for others get 429. One client address may have half of them, and clients take turns.",
     ),
     text(
         "nix.popularity_url",

@@ -8,6 +8,7 @@ use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
+use tokio::time::timeout;
 
 use super::Shared;
 use super::layout::{escape, page};
@@ -27,6 +28,9 @@ pub(super) async fn health() -> &'static str {
 /// asking a bucket, and everybody may ask.
 const REMEMBERED: Duration = Duration::from_secs(2);
 
+/// How long the storage may take: who asks hardly waits for longer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+
 /// Whether the storage can be used.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Readiness {
@@ -39,7 +43,14 @@ pub(super) enum Readiness {
 
 /// Tries it.
 async fn try_storage(storage: Arc<dyn Storage>, disk: Disk) -> Readiness {
-    match storage.check().await {
+    let checked = match timeout(ANSWERS_WITHIN, storage.check()).await {
+        Ok(checked) => checked,
+        Err(_) => {
+            tracing::error!("the storage doesn't answer within {ANSWERS_WITHIN:?}");
+            return Readiness::Broken;
+        }
+    };
+    match checked {
         Ok(()) if disk.check().await.is_ok() => Readiness::Ready,
         Ok(()) => Readiness::Short,
         Err(error) if error.is_full() => Readiness::Full,

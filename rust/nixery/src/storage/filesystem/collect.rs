@@ -3,14 +3,15 @@
 //! The mark of use of a file is the time of its last write.
 
 use std::fs::{self, File, FileTimes};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
 use super::temporary::{create_temporary, rename, unused_name};
-use super::{BLOBS, Shared, Stamp};
+use super::{BLOBS, Shared};
 use crate::oci::Digest;
 use crate::storage::blob::open;
+use crate::storage::verified::Stamp;
 use crate::storage::{MARK_INTERVAL, Object, RecordKey, RecordKind, Removal, StorageError, Stored};
 
 impl Shared {
@@ -38,12 +39,12 @@ impl Shared {
         Ok(existing(fs::symlink_metadata(&path)).map_err(fail)?.is_some())
     }
 
-    /// Puts a copy in the place of a file, which is small, and so marks it.
+    /// Puts a copy in the place of a file, and so marks it.
     fn write_again(&self, path: &Path) -> Result<bool, StorageError> {
         let fail = |error| StorageError::io("mark", path)(error);
-        let Some(content) = existing(fs::read(path)).map_err(fail)? else { return Ok(false) };
+        let Some(content) = existing(open(path)).map_err(fail)? else { return Ok(false) };
         let mut file = create_temporary(path.parent().unwrap_or(&self.root))?;
-        file.write_all(&content).map_err(fail)?;
+        io::copy(&mut &content, file.as_file_mut()).map_err(fail)?;
         rename(file, path).map(|_| true)
     }
 

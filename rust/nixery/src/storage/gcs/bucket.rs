@@ -12,7 +12,7 @@ use super::api::{Api, Change};
 use super::error::BucketError;
 use super::resource::{Checksums, Resource};
 use super::retry::TRIED;
-use crate::storage::{MARK_INTERVAL, Object};
+use crate::storage::{MARK_INTERVAL, MAX_RECORD, Object};
 
 /// The prefix of blobs.
 pub(super) const BLOBS: &str = "layers";
@@ -139,6 +139,13 @@ impl Bucket {
             let mut content = BytesMut::new();
             while let Some(piece) = self.next_piece(&mut response).await {
                 content.extend_from_slice(&piece?);
+                if content.len() as u64 > MAX_RECORD {
+                    tracing::error!(
+                        object = self.url(name),
+                        "not read: it is too long for a record"
+                    );
+                    return Ok(None);
+                }
             }
             Ok(Some(content.freeze()))
         };
@@ -173,7 +180,7 @@ impl Bucket {
     /// Marks an object as used, unless that was done a short while ago. Whether it is
     /// still there; `None` if it has been replaced.
     pub(super) async fn mark(&self, version: &Resource) -> Result<Option<bool>, BucketError> {
-        let age = self.api.now().duration_since(version.used());
+        let age = self.api.clock.now().duration_since(version.used());
         if age.is_ok_and(|age| age >= RENEWED) {
             return Ok(match self.api.mark(version).await? {
                 Change::Made(_) => Some(true),
