@@ -89,7 +89,7 @@ in
     nixpkgs_archive = setting str "https://example.org/nixpkgs" ''
       Of nixpkgs: URL below which the tarball of a commit is COMMIT.tar.gz.
     '';
-    fingerprint = setting bool true "Of a directory: whether it is looked at what it contains.";
+    fingerprint = setting bool true "Of a directory: whether the server finds out what it is at.";
   };
   storage = {
     backend = setting (enum [

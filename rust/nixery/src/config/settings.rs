@@ -82,7 +82,7 @@ pub const SETTINGS: &[Setting] = &[
     list(
         "server.trusted_proxies",
         "NIXERY_TRUSTED_PROXIES",
-        "none",
+        "",
         "List of addresses and networks, such as `10.0.0.0/8` and `2001:db8::/32`, of \
          proxies that say in `X-Forwarded-For` whom they pass a request on for: see \
          [clients behind proxies](#clients-behind-proxies)",
@@ -267,7 +267,7 @@ pub const SETTINGS: &[Setting] = &[
         "source.fingerprint",
         "NIXERY_SOURCE_FINGERPRINT",
         "true",
-        "For a directory only: whether it is looked at [what the directory is \
+        "For a directory only: whether the server finds out [what the directory is \
          at](#what-a-directory-is-at), so that its images are known again. With `false`, Nix runs \
          at each pull that comes over five seconds after the last, unless the path is one in the \
          Nix store.",
@@ -436,7 +436,7 @@ pub const SETTINGS: &[Setting] = &[
     list(
         "nix.allowed_uris",
         "NIXERY_NIX_ALLOWED_URIS",
-        "none",
+        "",
         "List of what a package set may fetch and read besides its source: beginnings \
          of URLs (`https://github.com/NixOS/nixpkgs/`), and absolute paths.",
     ),
@@ -450,7 +450,7 @@ pub const SETTINGS: &[Setting] = &[
     list(
         "nix.environment",
         "NIXERY_NIX_ENVIRONMENT",
-        "none",
+        "",
         "List of names of environment variables that the builder gets besides [the \
          usual ones](builder-protocol.md#surroundings)",
     ),

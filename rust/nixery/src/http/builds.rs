@@ -178,7 +178,8 @@ pub(super) async fn show(
     query: Result<Query<From>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let Query(From { from }) = query.map_err(|error| ApiError::Query(error.body_text()))?;
+    let Query(From { from }) =
+        query.map_err(|_| ApiError::Query("at most one from=NUMBER, the first line of the log"))?;
     let asked = shared.asked(&path)?;
     shared.allow(&visitor, Right::Pull, &asked.name)?;
     let build = shared.registry.assembler.progress(&asked);

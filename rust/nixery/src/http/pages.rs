@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::Response;
+use axum::response::{IntoResponse, Redirect, Response};
 
 use super::Shared;
-use super::asked::{Below, page_of};
+use super::asked::{Below, meant, page_of};
 use super::builds::BuildView;
 use super::contents::contents;
 use super::error::ApiError;
@@ -82,7 +82,13 @@ pub(super) async fn build(
     headers: HeaderMap,
 ) -> Response {
     let page = match path {
-        Ok(Below(path)) => one(&shared, &visitor, &path, &headers).await,
+        // Who types an address may leave the tag out, or write it as in a pull.
+        Ok(Below(path)) => match meant(&path) {
+            Some(whole) => {
+                return Redirect::temporary(&format!("/builds/{whole}")).into_response();
+            }
+            None => one(&shared, &visitor, &path, &headers).await,
+        },
         Err(error) => Err(error),
     };
     page.unwrap_or_else(|error| error_page(&shared, &error))
