@@ -3,23 +3,22 @@
 //! The builder is asked for a set's names when somebody first wants to see them, and
 //! again when the package set has moved; meanwhile the names of before are shown.
 
+mod asking;
+mod kinds;
 mod shelf;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::cache::Directory;
-use crate::error_chain::ErrorChain;
 use crate::flights::Flights;
-use crate::image::component_of;
-use crate::nix::{Builder, NixError};
+use crate::nix::{Builder, Kind};
 use crate::pin::Pins;
 use crate::source::{Snapshot, SourceAt};
+use asking::Queue;
+use kinds::{AT_ONCE, within};
 use shelf::{Entry, Shelf};
 
 /// For how long somebody waits who asks; after that, the names are looked for without
@@ -29,16 +28,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Most parts, between dots, of a name that is completed. A set may have itself in it, as
 /// `pkgs.pkgs` of nixpkgs, so that there would be no end of them.
 const DEEPEST: usize = 3;
-
-/// Sets that may be asked about or wait for that. Each takes Nix a second or so, one
-/// after another.
-const PLACES: usize = 8;
-
-/// For how long Nix may list the names of a set.
-const LIMIT: Duration = Duration::from_secs(20);
-
-/// The same for a package set itself, which may have to be fetched first.
-const LIMIT_AT_THE_TOP: Duration = Duration::from_mins(2);
 
 /// How often it is looked whether a package set has moved whose names are in use.
 const LOOK: Duration = Duration::from_secs(5);
@@ -57,19 +46,14 @@ struct Inner {
     system: &'static str,
     shelf: Shelf,
     flights: Flights<(SetOf, Snapshot), ()>,
+    /// The same, for what names are.
+    kinds: Flights<(SetOf, Snapshot), ()>,
     /// For package sets themselves.
     top: Queue,
     /// For sets in them, which may be slow, and are chosen by whoever asks.
     within: Queue,
     /// When somebody last wanted names.
     used: Mutex<Option<Instant>>,
-}
-
-/// Those who wait for Nix, and whose turn it is.
-#[derive(Debug)]
-struct Queue {
-    places: Semaphore,
-    turn: Semaphore,
 }
 
 /// A set of a package set, which has the empty name itself.
@@ -82,7 +66,9 @@ pub struct Completion {
     pub revision: Option<String>,
     /// Whether they are all that there are now.
     pub state: State,
-    /// The names; those that begin with it come first, and both kinds are sorted.
+    /// The names; those that begin with it come first, and both kinds are sorted. A dot is
+    /// after each that is known to be a set, and those that are known to be neither a set
+    /// nor a package are left out.
     pub names: Vec<String>,
     /// Whether there are more.
     pub has_more: bool,
@@ -103,7 +89,7 @@ pub enum Look {
 pub enum State {
     /// They are.
     Ready,
-    /// They are being looked for; what is shown is of before, if anything.
+    /// They, or what they are, are being looked for; what is shown is of before, if anything.
     Indexing,
     /// They can't be had at the moment.
     Unavailable,
@@ -123,6 +109,7 @@ impl Catalogue {
             system,
             shelf: Shelf::new(saved, system),
             flights: Flights::default(),
+            kinds: Flights::default(),
             top: Queue::new(),
             within: Queue::new(),
             used: Mutex::default(),
@@ -172,7 +159,7 @@ impl Catalogue {
         if typed.split('.').count() > DEEPEST {
             return Completion {
                 revision: None,
-                state: State::Ready,
+                state: State::Unavailable,
                 names: Vec::new(),
                 has_more: false,
             };
@@ -190,124 +177,41 @@ impl Catalogue {
             names: Vec::new(),
             has_more: false,
         };
-        let Some(names) = entry.and_then(|entry| entry.names.ok()) else { return completion };
-        let begin = names.iter().filter(|name| name.starts_with(start));
-        let contain = names.iter().filter(|name| name.contains(start) && !name.starts_with(start));
-        let mut found = begin
-            .chain(contain)
-            .map(|name| if set.is_empty() { name.clone() } else { format!("{set}.{name}") })
-            .filter(|name| shown(name));
-        completion.names = found.by_ref().take(limit).collect();
+        let Some(Entry { snapshot, names: Ok(names), .. }) = entry else { return completion };
+        if names.is_empty() {
+            // Packages may have others in them, which are not listed.
+            completion.state = State::Unavailable;
+            return completion;
+        }
+        let found = || {
+            let is_named = |&index: &usize| names.kind(index) != Some(Kind::Other);
+            names
+                .matching(start)
+                .filter(is_named)
+                .filter(|&index| shown(&within(set, names.get(index))))
+        };
+        let is_new = |index: &usize| names.kind(*index).is_none();
+        if state == State::Ready && look == Look::Ask && found().take(limit).any(|n| is_new(&n)) {
+            let asked = found().take(limit.max(AT_ONCE)).filter(is_new).take(AT_ONCE).collect();
+            let of = (source.clone(), set.to_owned());
+            self.0.learn_kinds(of, snapshot, &names, asked).await;
+        }
+        let mut found = found();
+        let shown: Vec<usize> = found.by_ref().take(limit).collect();
         completion.has_more = found.next().is_some();
+        if state == State::Ready && look == Look::Ask && shown.iter().any(is_new) {
+            completion.state = State::Indexing;
+        }
+        let is_set = |index| names.kind(index) == Some(Kind::Set);
+        completion.names = shown
+            .into_iter()
+            .map(|n| within(set, names.get(n)) + if is_set(n) { "." } else { "" })
+            .collect();
         completion
     }
 }
 
-impl Queue {
-    fn new() -> Self {
-        Self { places: Semaphore::new(PLACES), turn: Semaphore::new(1) }
-    }
-}
-
 impl Inner {
-    /// The names of a set, which are asked for where they are not known.
-    fn names<'a>(
-        self: &'a Arc<Self>,
-        source: &'a SourceAt,
-        set: &'a str,
-    ) -> BoxFuture<'a, (State, Option<Entry>)> {
-        // Boxed, since it is about the set that this one is in first.
-        async move {
-            let of = (source.clone(), set.to_owned());
-            let before = self.shelf.get(&of);
-            // Who is shown something need not wait for what is newer.
-            let has_names = before.as_ref().is_some_and(|entry| entry.names.is_ok());
-            let patience = if has_names { PATIENCE / 4 } else { PATIENCE };
-            let snapshot = match timeout(patience, self.pins.pin(source.clone())).await {
-                Ok(Ok(pin)) => pin.snapshot,
-                Ok(Err(_)) => return (State::Unavailable, before),
-                Err(_) => return (State::Indexing, before),
-            };
-            if let Some(entry) = before.clone().filter(|entry| entry.is_of(&snapshot)) {
-                return (entry.state(), Some(entry));
-            }
-            // Nobody can have Nix look for what isn't there.
-            if !set.is_empty() {
-                let (outer, name) = set.rsplit_once('.').unwrap_or(("", set));
-                let (state, entry) = self.names(source, outer).await;
-                let names = entry.and_then(|entry| entry.names.ok()).unwrap_or_default();
-                if names.binary_search_by(|known| (**known).cmp(name)).is_err() {
-                    return (state, None);
-                }
-            }
-            let ask = self.flights.join(
-                (of.clone(), snapshot.clone()),
-                |()| None,
-                |(of, snapshot)| {
-                    let inner = Arc::clone(self);
-                    async move { inner.learn(of, snapshot).await }
-                },
-            );
-            // Begun in any case. A result that nobody waits for is found by the next who asks.
-            let patience = if has_names { Duration::ZERO } else { PATIENCE };
-            if timeout(patience, ask).await.is_err() {
-                return (State::Indexing, before);
-            }
-            match self.shelf.get(&of).filter(|entry| entry.snapshot == snapshot) {
-                Some(entry) => (entry.state(), Some(entry)),
-                // There was no place.
-                None => (State::Indexing, before),
-            }
-        }
-        .boxed()
-    }
-
-    /// The names of a set that are in memory or saved.
-    async fn known_names(&self, source: &SourceAt, set: &str) -> (State, Option<Entry>) {
-        let of = (source.clone(), set.to_owned());
-        let known = || self.shelf.get(&of).filter(|entry| entry.names.is_ok());
-        if let Some(snapshot) = self.pins.known(source).await
-            && known().is_none_or(|entry| entry.snapshot != snapshot)
-            && let Some(names) = self.shelf.load(&snapshot, set).await
-        {
-            self.shelf.put(of.clone(), snapshot, Some(names));
-        }
-        let entry = known();
-        (entry.as_ref().map_or(State::Unavailable, Entry::state), entry)
-    }
-
-    /// Asks the builder for the names of a set, or finds them saved.
-    async fn learn(&self, of: SetOf, snapshot: Snapshot) {
-        let set = of.1.as_str();
-        let (queue, limit) = match set {
-            "" => (&self.top, LIMIT_AT_THE_TOP),
-            _ => (&self.within, LIMIT),
-        };
-        let Ok(_place) = queue.places.try_acquire() else { return };
-        // Never closed.
-        let Ok(_turn) = queue.turn.acquire().await else { return };
-        let mut names = self.shelf.load(&snapshot, set).await;
-        if names.is_none() {
-            match self.builder.names(snapshot.source(), self.system, set, limit).await {
-                Ok(attributes) => {
-                    let components: Vec<String> = names_of(&attributes);
-                    self.shelf.save(&snapshot, set, &components).await;
-                    names = Some(components);
-                }
-                Err(NixError::ShuttingDown) => return,
-                Err(NixError::TimedOut { limit }) => {
-                    let seconds = limit.as_secs();
-                    tracing::warn!(seconds, set, "Nix takes too long to list names of packages");
-                }
-                Err(error) => {
-                    let error = ErrorChain(&error).to_string();
-                    tracing::warn!(error, set, "the names of packages can't be listed");
-                }
-            }
-        }
-        self.shelf.put(of, snapshot, names);
-    }
-
     fn is_used(&self) {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
@@ -315,13 +219,4 @@ impl Inner {
     fn last_used(&self) -> Option<Instant> {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// How attributes are written in names of images, sorted; those left out that can't be.
-fn names_of(attributes: &[String]) -> Vec<String> {
-    let packages = attributes.iter().filter(|attribute| *attribute != "recurseForDerivations");
-    let mut names: Vec<String> = packages.filter_map(|attribute| component_of(attribute)).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
 }
