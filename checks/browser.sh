@@ -26,12 +26,12 @@ fi
 
 # Short, as the paths of sockets may have 107 characters only.
 work=$(mktemp -d /tmp/nixery-browser.XXXXXX)
-server='' dockerd='' tests=''
+server='' closed='' mixed='' dockerd='' tests=''
 
 # shellcheck disable=SC2317,SC2329 # called by the trap
 clean_up() {
   trap '' INT TERM HUP
-  for process in $tests $dockerd $server; do end "$process"; done
+  for process in $tests $dockerd $server $closed $mixed; do end "$process"; done
   remove_tree "$work"
 }
 trap clean_up EXIT
@@ -77,8 +77,29 @@ export NIXERY_ADDRESS=127.0.0.1 PORT=$port NIXERY_PKGS_PATH=$source STATE_DIRECT
 export NIXERY_NIX_ALLOWED_URIS=$pinned
 unset NIXERY_CHANNEL NIXERY_PKGS_REPO NIXERY_CONFIG STORAGE_PATH WEB_DIR
 mkdir "$STATE_DIRECTORY"
-start_server 2>"$work/server.log"
-wait_until 60 "$server" server_is_ready "$port" || die "the server didn't start: $(tail -n 3 "$work/server.log")"
+
+# begin NAME: sets $NAME to the pid of a server, once it is there.
+begin() {
+  start_server 2>"$work/$1.log"
+  [[ $1 == server ]] || declare -g "$1=$server"
+  wait_until 60 "$server" server_is_ready "$PORT" || die "the server didn't start: $(tail -n 3 "$work/$1.log")"
+}
+
+# Two more, where one has to log in, and where one may: each with a storage of its own.
+user=ann:secret
+echo "ann:$(echo -n secret | sha256sum | cut -d ' ' -f 1)" >"$work/tokens"
+export NIXERY_ACCESS_TOKENS=$work/tokens
+PORT=$(free_port 25130) STATE_DIRECTORY=$work/closed
+mkdir "$STATE_DIRECTORY"
+closed_port=$PORT
+begin closed
+PORT=$(free_port 25140) STATE_DIRECTORY=$work/mixed
+mkdir "$STATE_DIRECTORY"
+mixed_port=$PORT
+NIXERY_ACCESS_RULES='anonymous may pull; * may build' NIXERY_ACCESS_URL=http://localhost:$mixed_port begin mixed
+unset NIXERY_ACCESS_TOKENS
+PORT=$port STATE_DIRECTORY=$work/state
+begin server
 start_dockerd "$work/docker" || die "dockerd didn't start: $(tail -n 3 "$work/docker/log")"
 
 # --- Looking ----------------------------------------------------------------------
@@ -87,6 +108,7 @@ screenshots=${NIXERY_SCREENSHOTS:-$work/screenshots}
 mkdir -p "$screenshots"
 
 "$(python_of_apt)" -B "$repository/checks/browser" --server "localhost:$port" --gates "$work/gates" --axe "$axe" \
+  --closed "localhost:$closed_port" --mixed "localhost:$mixed_port" --user "$user" \
   --screenshots "$screenshots" --work "$work" </dev/null &
 tests=$!
 wait "$tests"

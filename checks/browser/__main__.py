@@ -10,6 +10,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import access
 import builds
 import completion
 import front_page
@@ -22,7 +23,7 @@ from tap import Report, say
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
-    for name in ("server", "gates", "axe", "screenshots", "work"):
+    for name in ("server", "gates", "axe", "screenshots", "work", "closed", "mixed", "user"):
         arguments.add_argument(f"--{name}", required=True)
     given = arguments.parse_args()
     # So that the browser is ended as well.
@@ -39,6 +40,10 @@ def main():
         browser = start(browsers, report, given, origin, "without-javascript", javascript=False)
         front_page.without_javascript(report, browser, given.server)
         looks.at_what_was_loaded(report, browser, [origin])
+        browser = start(browsers, report, given, origin, "logged-in")
+        access.needs_a_login(report, browser, given.closed, given.user)
+        browser = start(browsers, report, given, origin, "logged-out")
+        access.has_something_for_all(report, browser, given.mixed)
     return report.summarize()
 
 

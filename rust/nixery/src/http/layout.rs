@@ -64,6 +64,8 @@ pub(super) async fn asset(
         "build.js" => ("text/javascript; charset=utf-8", include_str!("assets/build.js")),
         "composer.js" => ("text/javascript; charset=utf-8", include_str!("assets/composer.js")),
         "completion.js" => ("text/javascript; charset=utf-8", include_str!("assets/completion.js")),
+        "names.js" => ("text/javascript; charset=utf-8", include_str!("assets/names.js")),
+        "pasted.js" => ("text/javascript; charset=utf-8", include_str!("assets/pasted.js")),
         "icon.svg" => ("image/svg+xml", include_str!("assets/icon.svg")),
         _ => return Err(StatusCode::NOT_FOUND),
     };

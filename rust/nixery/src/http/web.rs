@@ -143,6 +143,11 @@ pub(super) async fn index(State(shared): State<Arc<Shared>>, headers: HeaderMap)
         Some(true) => r#"<a href="/index.html">Documentation</a>"#,
         Some(false) | None => "",
     };
+    let (tags, tags_told) = if shared.registry.source.has_tags() {
+        ("yes", "<li><code>:</code> and a tag at the end chooses a release or a branch.</li>\n")
+    } else {
+        ("no", "")
+    };
     let header = header(&shared, book);
     let body = format!(
         r#"{header}<main>
@@ -151,7 +156,7 @@ pub(super) async fn index(State(shared): State<Arc<Shared>>, headers: HeaderMap)
 packages, and the registry makes it of those, with all they need. Packages come from:
 {source}{revision}.</p>
 <pre id="usage">docker run --rm -ti {host}/shell/git/jq bash</pre>
-<form id="composer" data-host="{host}" hidden>
+<form id="composer" data-host="{host}" data-tags="{tags}" hidden>
 <div class="combobox"><label for="packages">Packages</label>
 <input type="text" id="packages" name="packages" value="git jq" autocomplete="off" spellcheck="false"
  autocapitalize="none" role="combobox" aria-autocomplete="list" aria-expanded="false"
@@ -165,6 +170,7 @@ packages, and the registry makes it of those, with all they need. Packages come 
 <option value="amd64">amd64</option><option value="arm64">arm64</option></select></div>
 <pre id="command" role="status" aria-label="Command"></pre>
 <p id="problem" role="status"></p>
+<p id="login" hidden><a href="/login">Log in</a> <span></span></p>
 <div><button name="copy" type="button">Copy the command</button>
 <button name="make" type="submit">Make it now, and watch</button></div>
 </form>
@@ -175,7 +181,7 @@ packages, and the registry makes it of those, with all they need. Packages come 
 <li><code>shell</code> at the front stands for bash, coreutils, moreutils and nano.</li>
 <li><code>arm64</code> or <code>amd64</code> at the front chooses a platform; without, it is
 {platform}.</li>
-<li>An upper-case letter in a package's name is written in lower case.</li>
+{tags_told}<li>An upper-case letter in a package's name is written in lower case.</li>
 </ul>
 <div id="layers"></div>
 </main>
