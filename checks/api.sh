@@ -11,30 +11,15 @@
 
 set -uo pipefail
 
-# shellcheck source-path=SCRIPTDIR
-# shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-if [[ ${1-} == --help || ${1-} == -h ]]; then
-  usage_of "${BASH_SOURCE[0]}"
-  exit
-fi
+no_arguments "$@"
+work_in api
 
 # What must hold. That malformed parameters are refused is not among it: a registry
 # overlooks those that it doesn't know.
 checks=not_a_server_error,status_code_conformance,content_type_conformance
 checks+=,response_headers_conformance,response_schema_conformance,unsupported_method
-
-server='' work=$(mktemp -d)
-# shellcheck disable=SC2317,SC2329 # called by the trap
-clean_up() {
-  trap '' INT TERM HUP
-  if [[ -n $server ]]; then end "$server"; fi
-  remove_tree "$work"
-}
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 
 # install_schemathesis: sets $schemathesis to the program, installed if need be.
 install_schemathesis() {
@@ -59,21 +44,14 @@ install_schemathesis() {
 # ask PATH: one answer, for what must be there first.
 ask() { curl -fsS --noproxy '*' -o "$work/answer" "http://localhost:$port$1"; }
 
-need nix nix-store nix-instantiate git jq curl python3 venv
-need_store
-build_as_root
+need git jq curl python3 venv
+pin_test_packages
 build_server
 install_schemathesis
 
-set_of_tests=$(nix-store --add "$repository/rust/nixery/tests/it/packages") || exit
-port=$(free_port $((20000 + RANDOM % 12000)))
-export PORT=$port NIXERY_ADDRESS=127.0.0.1 NIXERY_CONFIG=/dev/null NIXERY_PKGS_PATH=$set_of_tests
-export STATE_DIRECTORY=$work/state NIXERY_LOG=error
-unset NIXERY_CHANNEL NIXERY_PKGS_REPO NIXERY_STORAGE_BACKEND
-configure_nix $'sandbox = false\nsubstituters ='
-mkdir "$STATE_DIRECTORY"
+configure_server "$pinned"
+export NIXERY_LOG=error
 start_server
-wait_until 60 "$server" server_is_ready "$port" || die "the server didn't start: see above"
 
 # An image that is there, and one whose build has failed: the description has examples
 # of both.

@@ -14,29 +14,11 @@
 
 set -uo pipefail
 
-# shellcheck source-path=SCRIPTDIR
-# shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-if (($#)); then
-  usage_of "${BASH_SOURCE[0]}" >&2
-  exit 64
-fi
-((EUID == 0)) || die "docker is run here: root is needed"
-
-# Short, as the paths of sockets may have 107 characters only.
-work=$(mktemp -d /tmp/nixery-browser.XXXXXX)
-server='' closed='' mixed='' dockerd='' tests=''
-
-# shellcheck disable=SC2317,SC2329 # called by the trap
-clean_up() {
-  trap '' INT TERM HUP
-  for process in $tests $dockerd $server $closed $mixed; do end "$process"; done
-  remove_tree "$work"
-}
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+no_arguments "$@"
+need_root "docker is run here"
+work_in browser
 
 # --- Setting up -----------------------------------------------------------------
 
@@ -71,49 +53,36 @@ cp "$repository/checks/browser/packages.nix" "$work/packages/default.nix"
 echo "{ gates = \"$work/gates\"; set = $pinned; }" >"$work/packages/here.nix"
 source=$(nix-store --add "$work/packages") || die "the packages could not be copied to Nix's store"
 
-port=$(free_port 25120)
-export NIXERY_ADDRESS=127.0.0.1 PORT=$port NIXERY_PKGS_PATH=$source STATE_DIRECTORY=$work/state NIX_TIMEOUT=300
+configure_server "$source" 25120
 # What the set imports is elsewhere.
 export NIXERY_NIX_ALLOWED_URIS=$pinned
-unset NIXERY_CHANNEL NIXERY_PKGS_REPO NIXERY_CONFIG STORAGE_PATH WEB_DIR
-mkdir "$STATE_DIRECTORY"
-
-# begin NAME: sets $NAME to the pid of a server, once it is there.
-begin() {
-  start_server 2>"$work/$1.log"
-  [[ $1 == server ]] || declare -g "$1=$server"
-  wait_until 60 "$server" server_is_ready "$PORT" || die "the server didn't start: $(tail -n 3 "$work/$1.log")"
-}
+start_server "$work/server.log"
+start_dockerd
 
 # Two more, where one has to log in, and where one may: each with a storage of its own.
-user=ann:secret
+user=ann:secret pages=$port
 echo "ann:$(echo -n secret | sha256sum | cut -d ' ' -f 1)" >"$work/tokens"
 export NIXERY_ACCESS_TOKENS=$work/tokens
-PORT=$(free_port 25130) STATE_DIRECTORY=$work/closed
-mkdir "$STATE_DIRECTORY"
-closed_port=$PORT
-begin closed
-PORT=$(free_port 25140) STATE_DIRECTORY=$work/mixed
-mkdir "$STATE_DIRECTORY"
-mixed_port=$PORT
-NIXERY_ACCESS_RULES='anonymous may pull; * may build' NIXERY_ACCESS_URL=http://localhost:$mixed_port begin mixed
-unset NIXERY_ACCESS_TOKENS
-PORT=$port STATE_DIRECTORY=$work/state
-begin server
-start_dockerd "$work/docker" || die "dockerd didn't start: $(tail -n 3 "$work/docker/log")"
+begin() {
+  port=$(free_port "$2") STATE_DIRECTORY=$work/$1
+  mkdir "$STATE_DIRECTORY"
+  PORT=$port NIXERY_ACCESS_URL=http://localhost:$port start_server "$work/$1.log"
+}
+begin closed 25130
+closed=$port
+export NIXERY_ACCESS_RULES='anonymous may pull; * may build'
+begin mixed 25140
+mixed=$port
 
 # --- Looking ----------------------------------------------------------------------
 
 screenshots=${NIXERY_SCREENSHOTS:-$work/screenshots}
 mkdir -p "$screenshots"
 
-"$(python_of_apt)" -B "$repository/checks/browser" --server "localhost:$port" --gates "$work/gates" --axe "$axe" \
-  --closed "localhost:$closed_port" --mixed "localhost:$mixed_port" --user "$user" \
-  --screenshots "$screenshots" --work "$work" </dev/null &
-tests=$!
-wait "$tests"
+attend "$(python_of_apt)" -B "$repository/checks/browser" --server "localhost:$pages" --gates "$work/gates" --axe "$axe" \
+  --closed "localhost:$closed" --mixed "localhost:$mixed" --user "$user" \
+  --screenshots "$screenshots" --work "$work" </dev/null
 status=$?
-tests=''
 
 if ((status)); then
   echo "# the end of the server's log:"

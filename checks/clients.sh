@@ -12,50 +12,24 @@
 
 set -uo pipefail
 
-# shellcheck source-path=SCRIPTDIR
-# shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-# shellcheck source-path=SCRIPTDIR
-# shellcheck source=judge.sh
-. "$(dirname "${BASH_SOURCE[0]}")/judge.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/judge.sh"
 
-if (($#)); then
-  usage_of "${BASH_SOURCE[0]}" >&2
-  exit 64
-fi
-((EUID == 0)) || die "containers are run here: root is needed"
-
-# Short, as the paths of sockets may have 107 characters only.
-work=$(mktemp -d /tmp/nixery-clients.XXXXXX)
-server='' dockerd='' containerd='' emulator='' try=''
-
-# shellcheck disable=SC2317,SC2329 # called by the trap
-clean_up() {
-  trap '' INT TERM HUP
-  for process in $try $dockerd $containerd $server $emulator; do end "$process"; done
-  remove_tree "$work"
-}
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+no_arguments "$@"
+need_root "containers are run here"
+work_in clients
 
 # --- Setting up -----------------------------------------------------------------
 
 need nix git jq curl certificates cc docker dockerd podman skopeo buildah containerd ctr runc python3 venv
 prepare_packages
 pin_packages
-build_programs nixery nixery-popcount
-popcount=$(dirname "$nixery")/nixery-popcount
-[[ -x $popcount ]] || die "there is no nixery-popcount beside $nixery"
-
-port=$(free_port 25080)
+build_server
+build_popcount
+configure_server "$pinned" 25080
 registry=localhost:$port
-export PORT=$port NIXERY_PKGS_PATH=$pinned STATE_DIRECTORY=$work/state NIX_TIMEOUT=300
-unset NIXERY_CHANNEL NIXERY_PKGS_REPO NIXERY_CONFIG STORAGE_PATH
-mkdir "$STATE_DIRECTORY"
-start_server 2>"$work/server.log"
-wait_until 60 "$server" server_is_ready "$port" || die "the server didn't start: $(tail -n 3 "$work/server.log")"
-start_dockerd "$work/docker" || die "dockerd didn't start: $(tail -n 3 "$work/docker/log")"
+start_server "$work/server.log"
+start_dockerd
 
 works='import ssl, sqlite3; print("works")'
 works_for_others="import os; os.setgid(1000); os.setuid(1000); open('/tmp/file', 'w'); $works"
@@ -174,6 +148,7 @@ echo 'version = 2' >"$work/containerd/config.toml"
 containerd --config "$work/containerd/config.toml" --root "$work/containerd/root" --state "$work/containerd/state" \
   --address "$work/containerd/socket" </dev/null >"$work/containerd/log" 2>&1 &
 containerd=$!
+started+=("$containerd")
 ctr=(ctr --address "$work/containerd/socket")
 wait_until 30 "$containerd" "${ctr[@]}" version || die "containerd didn't start: $(tail -n 3 "$work/containerd/log")"
 
@@ -190,6 +165,7 @@ refused "ctr says that an unfree package is refused" "403 Forbidden" \
 try_port=$(free_port 25090)
 PORT=$try_port STORAGE_PATH=$work/try "$repository/checks/try.sh" >"$work/try.log" 2>&1 </dev/null &
 try=$!
+started+=("$try")
 wait_until 300 "$try" grep -q 'Ctrl-C ends it' "$work/try.log" || die "try.sh didn't serve: $(tail -n 3 "$work/try.log")"
 grep "localhost:$try_port/" "$work/try.log" >"$work/commands"
 for client in docker podman skopeo; do
@@ -197,7 +173,6 @@ for client in docker podman skopeo; do
 done
 check "the command for skopeo works as it is printed" bash -c "cd '$work' && $(grep skopeo "$work/commands")"
 end "$try"
-try=''
 
 # --- With a popularity table of these packages -------------------------------------------------------
 
@@ -220,8 +195,7 @@ check "without the table, layers are in another order" \
   jq -e --slurpfile table "$work/popularity.json" "$by_rating | not" "$work/without.json"
 end "$server"
 export NIX_POPULARITY_URL=file://$work/popularity.json
-start_server 2>>"$work/server.log"
-wait_until 60 "$server" server_is_ready "$port" || die "the server didn't start with a table: $(tail -n 3 "$work/server.log")"
+start_server "$work/server.log"
 check "docker pulls an image that is layered by the table" docker pull "$registry/shell/git/jq"
 image . >"$work/with.json"
 check "… its layers are in the table's order" \
@@ -244,8 +218,7 @@ echo '{}' >"$work/nobody"
 restart() {
   end "$server"
   export NIXERY_ACCESS_RULES=$1
-  start_server 2>>"$work/server.log"
-  wait_until 60 "$server" server_is_ready "$port" || die "the server didn't start with users: $(tail -n 3 "$work/server.log")"
+  start_server "$work/server.log"
 }
 
 restart 'anonymous may pull; * may build'
@@ -291,8 +264,7 @@ unset NIXERY_ACCESS_HTPASSWD NIXERY_ACCESS_TOKENS NIXERY_ACCESS_URL NIXERY_ACCES
 end "$server"
 start_gcs_emulator "$work/gcs"
 bucket=$NIXERY_GCS_ENDPOINT/nixery-try
-start_server 2>>"$work/server.log"
-wait_until 60 "$server" server_is_ready "$port" || die "the server didn't start with a bucket: $(tail -n 3 "$work/server.log")"
+start_server "$work/server.log"
 docker rmi --force "$registry/shell/git/jq" >/dev/null 2>&1
 
 check "skopeo pulls shell/git/jq through signed URLs" \
@@ -310,8 +282,7 @@ check "ctr pulls shell/git/jq through signed URLs" \
 
 end "$server"
 export NIXERY_GCS_REDIRECT=false
-start_server 2>>"$work/server.log"
-wait_until 60 "$server" server_is_ready "$port" || die "the server didn't start without redirects: $(tail -n 3 "$work/server.log")"
+start_server "$work/server.log"
 docker rmi --force "$registry/shell/git/jq" >/dev/null 2>&1
 prints "without redirects, the server sends blobs itself" 200 \
   curl -s --noproxy '*' -o /dev/null -w '%{http_code}\n' "http://$registry/v2/shell/git/jq/blobs/$layer"

@@ -19,6 +19,7 @@ let
       || file.name == "Cargo.lock"
       || file.name == "run"
       || file.name == "nixery-prepare-image"
+      || file.name == ".shellcheckrc"
     ) ../.;
   };
 

@@ -12,42 +12,20 @@
 
 set -uo pipefail
 
-# shellcheck source-path=SCRIPTDIR
-# shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-# shellcheck source-path=SCRIPTDIR
-# shellcheck source=judge.sh
-. "$(dirname "${BASH_SOURCE[0]}")/judge.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/judge.sh"
 
-if (($#)); then
-  usage_of "${BASH_SOURCE[0]}" >&2
-  exit 64
-fi
-((EUID == 0)) || die "file systems are mounted here: root is needed"
+no_arguments "$@"
+need_root "file systems are mounted here"
+work_in disk
 
-work=$(mktemp -d /tmp/nixery-disk.XXXXXX)
-server=''
-# shellcheck disable=SC2317,SC2329 # called by the trap
-clean_up() {
-  trap '' INT TERM HUP
-  if [[ -n $server ]]; then end "$server"; fi
-  remove_tree "$work"
-}
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-need git jq curl cc nix nix-store openssl mkfs.ext4 strace
-need_store
-configure_nix $'sandbox = false\nsubstituters ='
-if ((EUID == 0)); then configure_nix "build-users-group ="; fi
+need git jq curl cc openssl mkfs.ext4 strace
+pin_test_packages
 build_server
 cc -shared -fPIC -O1 -o "$work/faults.so" "$repository/checks/disk/faults.c" -ldl || die "checks/disk/faults.c does not compile"
 
-# What it has never changes there, so images are known again.
-NIXERY_PKGS_PATH=$(nix-store --add "$repository/rust/nixery/tests/it/packages")
-export NIXERY_PKGS_PATH NIXERY_CONFIG=/dev/null NIXERY_ADDRESS=127.0.0.1 NIX_TIMEOUT=300 NIXERY_LOG_FORMAT=text
-export FAULT_DIR=$work/disk FAULT_FILE=$work/fault
+configure_server "$pinned"
+export NIXERY_LOG_FORMAT=text FAULT_DIR=$work/disk FAULT_FILE=$work/fault
 disk=$work/disk storage=$work/disk/storage
 mkdir "$disk"
 
@@ -77,35 +55,27 @@ no_fault() { rm -f "$FAULT_FILE"; }
 # --- The server ----------------------------------------------------------------------
 
 start() { # VARIABLE…
-  # shellcheck disable=SC2119
-  PORT=$(free_port)
-  export PORT
+  port=$(free_port)
   rm -rf "$work/state"
   mkdir "$work/state"
-  env STATE_DIRECTORY="$work/state" STORAGE_PATH="$storage" NIXERY_STORAGE_MIN_FREE=0 "$@" \
-    PATH="$repository/nix/prepare-image:$PATH" LD_PRELOAD="$work/faults.so" "$nixery" \
-    </dev/null >>"$work/log" 2>&1 &
-  server=$!
-  wait_until 30 "$server" server_is_ready "$PORT" || die "the server didn't start: $(tail -n 3 "$work/log")"
+  start_server "$work/log" env PORT="$port" STORAGE_PATH="$storage" NIXERY_STORAGE_MIN_FREE=0 "$@" \
+    LD_PRELOAD="$work/faults.so"
 }
 
-stop() {
-  end "$server"
-  server=''
-}
+stop() { end "$server"; }
 
 get() { curl -s --noproxy '*' --max-time 60 "$@"; }
 
 # ask IMAGE: its manifest, in $work/manifest; prints the status.
 ask() {
-  get -o "$work/manifest" -D "$work/head" -w '%{http_code}' "http://127.0.0.1:$PORT/v2/$1/manifests/latest"
+  get -o "$work/manifest" -D "$work/head" -w '%{http_code}' "http://127.0.0.1:$port/v2/$1/manifests/latest"
 }
 
 # blobs IMAGE MANIFEST: gets all that it names and compares it.
 blobs() {
   local digest
   while read -r digest; do
-    get -f "http://127.0.0.1:$PORT/v2/$1/blobs/$digest" | sha256sum | grep -q "^${digest#sha256:} " || {
+    get -f "http://127.0.0.1:$port/v2/$1/blobs/$digest" | sha256sum | grep -q "^${digest#sha256:} " || {
       echo "$1: $digest is not what is served"
       return 1
     }
@@ -149,14 +119,14 @@ all_is_well() {
     digest=${file##*/}
     checked=$((checked + 1))
     [[ $(sha256sum <"$file") == "$digest  -" ]] || { echo "$digest is damaged on the disk"; return 1; }
-    get -f "http://127.0.0.1:$PORT/v2/x/blobs/sha256:$digest" | sha256sum | grep -q "^$digest " \
+    get -f "http://127.0.0.1:$port/v2/x/blobs/sha256:$digest" | sha256sum | grep -q "^$digest " \
       || { echo "$digest is served otherwise"; return 1; }
   done
   for manifest in "$work"/acknowledged/*; do
     [[ -e $manifest ]] || continue
     image=${manifest##*/} image=${image//+//}
     digest=sha256:$(sha256sum <"$manifest" | cut -d ' ' -f 1)
-    get -f "http://127.0.0.1:$PORT/v2/$image/manifests/$digest" | cmp - "$manifest" || return 1
+    get -f "http://127.0.0.1:$port/v2/$image/manifests/$digest" | cmp - "$manifest" || return 1
     blobs "$image" "$manifest" || return 1
   done
 }
@@ -211,11 +181,11 @@ mount -o remount,ro "$disk"
 check "images are served from a disk that is read-only" pull large
 check "and those that are new are refused" is_refused 500 one/four
 sleep 2 # for which the answer of before is remembered
-prints "the server says that it is not ready" 503 get -o /dev/null -w '%{http_code}' "http://127.0.0.1:$PORT/readyz"
+prints "the server says that it is not ready" 503 get -o /dev/null -w '%{http_code}' "http://127.0.0.1:$port/readyz"
 mount -o remount,rw "$disk"
 check "it goes on when the disk does" pull one/four
 sleep 2 # for which the answer is remembered
-prints "and is ready" ready get "http://127.0.0.1:$PORT/readyz"
+prints "and is ready" ready get "http://127.0.0.1:$port/readyz"
 
 stop
 
@@ -277,14 +247,14 @@ start
 fault read
 large=$(jq -r '.layers | max_by(.size).digest' "$work/acknowledged/large")
 prints "a blob that can't be read when it is looked at first is 500" 500 \
-  get -o /dev/null -w '%{http_code}' "http://127.0.0.1:$PORT/v2/large/blobs/$large"
+  get -o /dev/null -w '%{http_code}' "http://127.0.0.1:$port/v2/large/blobs/$large"
 no_fault
 check "and is there when it can" blobs large "$work/acknowledged/large"
 # Out of memory, so that it comes from the disk.
 sync "$storage/layers/${large#*:}"
 dd if="$storage/layers/${large#*:}" iflag=nocache count=0 status=none
 fault pread 10000000
-run get -f -o "$work/blob" "http://127.0.0.1:$PORT/v2/large/blobs/$large"
+run get -f -o "$work/blob" "http://127.0.0.1:$port/v2/large/blobs/$large"
 echo "curl ended with $status, $(stat -c %s "$work/blob") bytes" >>"$work/output"
 # 18: the transfer was closed before all had come.
 result "$((status == 18))" "an error in the middle of a blob breaks the connection"
@@ -304,6 +274,7 @@ pull one >/dev/null
 strace -f -qq -o "$work/strace" -e trace=rename,renameat,renameat2 \
   -e inject=rename,renameat,renameat2:error=EIO "${names[@]/#/-P}" -p "$server" 2>"$work/output" &
 tracer=$!
+started+=("$tracer")
 is_traced() { grep -q '^TracerPid:[[:space:]]*[1-9]' "/proc/$server/status"; }
 if wait_until 10 "$tracer" is_traced; then
   check "an error of rename fails the image" is_refused 500 four/one

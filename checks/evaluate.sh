@@ -15,18 +15,13 @@
 
 set -uo pipefail
 
-# shellcheck source-path=SCRIPTDIR
-# shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 write=0 nixpkgs=${NIXERY_TEST_NIXPKGS-}
 for argument; do
   case $argument in
     --write) write=1 ;;
-    -*)
-      usage_of "${BASH_SOURCE[0]}" >&2
-      exit 64
-      ;;
+    -*) explain "$argument" ;;
     *) nixpkgs=$argument ;;
   esac
 done

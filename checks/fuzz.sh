@@ -14,14 +14,9 @@
 
 set -uo pipefail
 
-# shellcheck source-path=SCRIPTDIR
-# shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-if [[ ${1-} == --help || ${1-} == -h ]]; then
-  usage_of "${BASH_SOURCE[0]}"
-  exit
-fi
+if [[ ${1-} == -* ]]; then explain "$@"; fi
 cases=${1:-1000000} filter=${2:-fuzzed}
 if [[ ! $cases =~ ^[1-9][0-9]*$ ]]; then
   say "error: not a number of cases: $cases"

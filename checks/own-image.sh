@@ -12,38 +12,17 @@
 
 set -uo pipefail
 
-# shellcheck source-path=SCRIPTDIR
-# shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-# shellcheck source-path=SCRIPTDIR
-# shellcheck source=judge.sh
-. "$(dirname "${BASH_SOURCE[0]}")/judge.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/judge.sh"
 
 archive=
 if (($# == 2)) && [[ $1 == --write ]]; then
   archive=$2
 elif (($#)); then
-  usage_of "${BASH_SOURCE[0]}" >&2
-  exit 64
+  explain "$@"
 fi
-((EUID == 0)) || die "containers are run here: root is needed"
-
-# Short, as the paths of sockets may have 107 characters only.
-work=$(mktemp -d /tmp/nixery-image.XXXXXX)
-dockerd=''
-# shellcheck disable=SC2317,SC2329 # called by the trap
-clean_up() {
-  trap '' INT TERM HUP
-  if [[ -n $dockerd ]]; then
-    # Of this daemon, which is ours.
-    docker ps --all --quiet | xargs --no-run-if-empty docker rm --force >/dev/null 2>&1
-    end "$dockerd"
-  fi
-  remove_tree "$work"
-}
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+need_root "containers are run here"
+work_in image
 
 # --- The image --------------------------------------------------------------------
 
@@ -120,7 +99,7 @@ if [[ -n $archive ]]; then
   exit
 fi
 
-start_dockerd "$work/docker" || die "dockerd didn't start: $(tail -n 3 "$work/docker/log")"
+start_dockerd
 tar --create -C "$work/archive" . | docker load >"$work/log" || die "docker could not load the image: $(tail -n 3 "$work/log")"
 rm -r "$work/archive"
 echo "# the image has $(docker image inspect --format '{{.Size}}' nixery:plain | numfmt --to=si) in $(wc -l <"$work/plain.closure") store paths"

@@ -16,8 +16,6 @@
 
 set -euo pipefail
 
-# shellcheck source-path=SCRIPTDIR
-# shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 explanation=$repository/book/src/explanation
@@ -71,7 +69,7 @@ draw_all() {
 
 action=${1-}
 case $action in
-  --help | -h) usage_of "${BASH_SOURCE[0]}"; exit ;;
+  --help | -h) usage; exit ;;
   '' | --draw | --check) ;;
   *)
     say "error: unknown argument: $action; see --help"

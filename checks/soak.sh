@@ -11,13 +11,11 @@
 
 set -euo pipefail
 
-# shellcheck source-path=SCRIPTDIR
-# shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 for argument; do
   case $argument in
-    --help | -h) usage_of "${BASH_SOURCE[0]}"; exit ;;
+    --help | -h) usage; exit ;;
     *[!0-9]* | '') die "$argument is no number; see --help" ;;
   esac
 done

@@ -9,32 +9,12 @@
 
 set -uo pipefail
 
-# shellcheck source-path=SCRIPTDIR
-# shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-# shellcheck source-path=SCRIPTDIR
-# shellcheck source=judge.sh
-. "$(dirname "${BASH_SOURCE[0]}")/judge.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/judge.sh"
 
-if (($#)); then
-  usage_of "${BASH_SOURCE[0]}" >&2
-  exit 64
-fi
-((EUID == 0)) || die "containers are run here: root is needed"
-
-# Short, as the paths of sockets may have 107 characters only.
-work=$(mktemp -d /tmp/nixery-systemd.XXXXXX)
-dockerd='' machine=''
-# shellcheck disable=SC2317,SC2329 # called by the trap
-clean_up() {
-  trap '' INT TERM HUP
-  if [[ -n $machine ]]; then docker rm --force "$machine" >/dev/null 2>&1; fi
-  if [[ -n $dockerd ]]; then end "$dockerd"; fi
-  remove_tree "$work"
-}
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+no_arguments "$@"
+need_root "containers are run here"
+work_in systemd
 
 # --- The machine ------------------------------------------------------------------
 
@@ -53,7 +33,7 @@ if [[ ! -e $root ]]; then
   mv "$root.new.tar" "$root"
 fi
 
-start_dockerd "$work/docker" || die "dockerd didn't start: $(tail -n 3 "$work/docker/log")"
+start_dockerd
 docker import "$root" systemd >/dev/null || die "docker could not import $root"
 
 # As the module has it: the builder finds its tools, whatever the unit's PATH is.

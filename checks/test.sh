@@ -39,8 +39,6 @@
 
 set -uo pipefail
 
-# shellcheck source-path=SCRIPTDIR
-# shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 all=(fmt clippy scripts nix builder packages gcs-emulator rust api book clients systemd disk own-image tutorial browser)
@@ -48,7 +46,7 @@ more=(soak nix-versions evaluate)
 suites=()
 for argument; do
   case $argument in
-    --help | -h) usage_of "${BASH_SOURCE[0]}"; exit ;;
+    --help | -h) usage; exit ;;
     --all) suites+=("${all[@]}" "${more[@]}") ;;
     *)
       if [[ " ${all[*]} ${more[*]} " != *" $argument "* ]]; then

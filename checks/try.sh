@@ -26,8 +26,6 @@
 
 set -uo pipefail
 
-# shellcheck source-path=SCRIPTDIR
-# shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 refuse() {
@@ -38,7 +36,7 @@ refuse() {
 image='' command=() gcs=0
 while (($#)); do
   case $1 in
-    --help | -h) usage_of "${BASH_SOURCE[0]}"; exit ;;
+    --help | -h) usage; exit ;;
     --gcs)
       gcs=1
       shift
@@ -59,21 +57,13 @@ while (($#)); do
 done
 [[ -z ${PORT-} || $PORT =~ ^[1-9][0-9]*$ ]] || refuse "PORT is not the number of a port: $PORT"
 
-server='' dockerd='' emulator='' work='' client='' remove=()
-# shellcheck disable=SC2317,SC2329 # called by the trap
-clean_up() {
-  trap '' INT TERM HUP
+work='' remove=()
+# shellcheck disable=SC2317,SC2329 # called at the exit
+leave() {
   if ((${#remove[@]})); then "${remove[@]}" >/dev/null 2>&1; fi
-  if [[ -n $client ]]; then end "$client"; fi
-  if [[ -n $dockerd ]]; then end "$dockerd"; fi
-  if [[ -n $server ]]; then end "$server"; fi
-  if [[ -n $emulator ]]; then end "$emulator"; fi
-  if [[ -n $work ]]; then remove_tree "$work"; fi
+  clean_up
 }
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-trap 'exit 129' HUP
+at_exit leave
 
 # --- The package source ------------------------------------------------------------
 
@@ -120,16 +110,6 @@ choose_source() {
 
 # --- Clients ---------------------------------------------------------------------------
 
-# attend COMMAND…: runs it, and heeds signals at once rather than when it ends.
-attend() {
-  local status=0
-  "$@" <&0 &
-  client=$!
-  wait "$client" || status=$?
-  client=''
-  return "$status"
-}
-
 # Each pulls $name and runs the command: it sets $status and succeeds, or it
 # fails because it can't be used here.
 
@@ -147,7 +127,7 @@ with_docker() {
   if ! docker version >/dev/null 2>&1; then
     if ! has dockerd || ((EUID)); then return 1; fi
     say "starting a Docker daemon"
-    if ! start_dockerd "$work/docker"; then
+    if ! try_dockerd "$work/docker"; then
       say "it can't be used here: $(grep -v level=info "$work/docker/log" | tail -n 1)"
       return 1
     fi
@@ -245,7 +225,6 @@ if server_is_ready "$port" >/dev/null 2>&1; then
 fi
 
 start_server
-wait_until 60 "$server" server_is_ready "$port" || die "the server didn't start: see above"
 
 if [[ -n $image ]]; then
   name=localhost:$port/$image

@@ -10,15 +10,10 @@
 
 set -uo pipefail
 
-# shellcheck source-path=SCRIPTDIR
-# shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-if [[ ${1-} == -* ]]; then
-  usage_of "${BASH_SOURCE[0]}" >&2
-  exit 64
-fi
-((EUID == 0)) || die "containers are run here: root is needed"
+if [[ ${1-} == -* ]]; then explain "$@"; fi
+need_root "containers are run here"
 
 if [[ -z ${NIXERY_BOOK_WORK-} ]]; then
   need nix git jq curl certificates cc docker dockerd runc skopeo ip python3 venv openssl unshare
@@ -27,52 +22,23 @@ if [[ -z ${NIXERY_BOOK_WORK-} ]]; then
   prepare_packages
   pin_packages
   build_server
-  popcount=${NIXERY_POPCOUNT:-$(dirname "$nixery")/nixery-popcount}
-  if ! [[ -x $popcount ]]; then
-    (cd "$repository" && cargo build --locked -p nixery-popcount >&2) || die "nixery-popcount could not be built"
-    popcount=$(cd "$repository" && cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)/debug/nixery-popcount
-  fi
-  # Short, as the paths of sockets may have 107 characters only.
-  NIXERY_BOOK_WORK=$(mktemp -d /tmp/nixery-book.XXXXXX)
-  inside=''
-  # shellcheck disable=SC2317,SC2329 # called by the trap
-  leave() {
-    trap '' INT TERM HUP
-    if [[ -n $inside ]]; then end "$inside"; fi
-    remove_tree "$NIXERY_BOOK_WORK"
-  }
-  trap leave EXIT
-  trap 'exit 130' INT
-  trap 'exit 143' TERM HUP
+  build_popcount
+  work_in book
 
   # Has its Python packages installed, which can't be downloaded later.
   "$repository/checks/gcs-emulator/run" --help >/dev/null || die "the emulator of Cloud Storage could not be installed"
 
-  export NIXERY_BOOK_WORK packages pinned nixery popcount
+  export NIXERY_BOOK_WORK=$work packages pinned nixery popcount
   # Whatever the commands start ends with it.
-  unshare --net --mount --propagation private --pid --fork --kill-child --mount-proc \
-    "${BASH_SOURCE[0]}" "$@" &
-  inside=$!
-  wait "$inside"
+  attend unshare --net --mount --propagation private --pid --fork --kill-child --mount-proc \
+    "${BASH_SOURCE[0]}" "$@" </dev/null
   exit
 fi
 
 # --- With a network, mounts and processes of its own -----------------------------------
 
 work=$NIXERY_BOOK_WORK
-dockerd=''
-# shellcheck disable=SC2317,SC2329 # called by the trap
-clean_up() {
-  trap '' INT TERM HUP
-  if [[ -n $dockerd ]]; then
-    # Of this daemon, which is ours.
-    docker ps --all --quiet | xargs --no-run-if-empty docker rm --force >/dev/null 2>&1
-    end "$dockerd"
-  fi
-}
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+at_exit end_all
 
 ip link set lo up || die "the network could not be set up"
 
@@ -99,5 +65,5 @@ unset {http,https,all,no}_proxy {HTTP,HTTPS,ALL,NO}_PROXY
 
 # In memory, as it is thrown away.
 if ! { mkdir "$work/docker" && mount -t tmpfs tmpfs "$work/docker"; }; then die "there is no place for images"; fi
-start_dockerd "$work/docker" || die "dockerd didn't start: $(tail -n 3 "$work/docker/log")"
+start_dockerd
 "$repository/checks/book/commands.py" --run "$work" "$@"

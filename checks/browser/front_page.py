@@ -44,6 +44,12 @@ def commands(browser, wanted):
         equal(command(browser), wanted)
 
 
+def has_problem(browser, text):
+    """The composer says that, and has no command."""
+    browser.shows(text, "#problem")
+    commands(browser, "")
+
+
 def composes(report, browser, host):
     """The composer, with a mouse."""
     with report.test("the front page has this instance's address in its command"):
@@ -84,8 +90,7 @@ def composes(report, browser, host):
 
     with report.test("what can't be a name is said, and there is no command for it"):
         type_packages(browser, "jq c++")
-        browser.shows("c++", "#problem")
-        commands(browser, "")
+        has_problem(browser, "c++")
         equal(browser.one("#packages").get_attribute("aria-invalid"), "true")
         assert not browser.button("Make it now").is_enabled()
         assert not browser.button("Copy").is_enabled()
@@ -134,14 +139,12 @@ def composes(report, browser, host):
         commands(browser, f"docker run --rm -ti {host}/arm64/shell/git bash")
     with report.test("… but not two platforms"):
         type_packages(browser, "git amd64 arm64")
-        browser.shows("one platform", "#problem")
-        commands(browser, "")
+        has_problem(browser, "one platform")
     with report.test("… nor more than names can have"):
         # At once, as from a clipboard.
         browser.run("packages.value = 'git-'.repeat(70) + 'git'")
         browser.run("packages.dispatchEvent(new Event('input', { bubbles: true }))")
-        browser.shows("255", "#problem")
-        commands(browser, "")
+        has_problem(browser, "255")
     with report.test("a name that is still being typed is no error"):
         browser.one("#packages").send_keys(Keys.CONTROL, "a")
         browser.one("#packages").send_keys("python3packages.")

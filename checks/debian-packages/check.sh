@@ -30,12 +30,12 @@ report() { # NAME; the errors, if any, on stdin
   errors=$(cat)
   if [ -z "$errors" ]; then
     passed=$((passed + 1))
-    echo "ok      $1"
+    echo "ok - $1"
   else
     failed=$((failed + 1))
-    echo "FAILED  $1"
+    echo "not ok - $1"
     # Enough to see what is wrong, not to bury the other lines.
-    head -n 20 <<<"$errors" | sed 's/^/        /'
+    head -n 20 <<<"$errors" | sed 's/^/#   /'
   fi
 }
 

@@ -3,6 +3,8 @@
 //! Metrics go to whatever recorder the process has installed, and nowhere without
 //! one. `book/src/reference/metrics.md` lists them.
 
+mod labels;
+
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
     gauge, histogram,
 };
+
+pub use labels::{CacheLayer, Full, Refusal, Refused, Slow};
 
 const CACHE_REQUESTS: &str = "nixery_cache_requests_total";
 const NIX_RUNS: &str = "nixery_nix_runs_total";
@@ -108,27 +112,6 @@ pub fn describe() {
     gauge!(BUILDS_WAITING).set(0);
 }
 
-/// Where something may be known from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CacheLayer {
-    /// Images in this process.
-    Memory,
-    /// Images in this machine's directory.
-    Directory,
-    /// Records of a kind in the storage.
-    Record(&'static str),
-}
-
-impl CacheLayer {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Directory => "directory",
-            Self::Record(kind) => kind,
-        }
-    }
-}
-
 /// Counts a lookup, and whether it found something.
 pub fn looked_up(cache: CacheLayer, found: bool) {
     let result = if found { "hit" } else { "miss" };
@@ -170,29 +153,6 @@ pub fn build_ended(succeeded: bool, took: Duration) {
     histogram!(BUILD_SECONDS, "result" => result(succeeded)).record(took);
 }
 
-/// Which limit keeps an image from being made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Builds at the same time.
-    Busy,
-    /// Free space.
-    Disk,
-    /// What an image may have.
-    Size,
-}
-
-impl Refusal {
-    const ALL: [Self; 3] = [Self::Busy, Self::Disk, Self::Size];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Busy => "busy",
-            Self::Disk => "disk",
-            Self::Size => "size",
-        }
-    }
-}
-
 /// Counts an image that was not made.
 pub fn build_refused(reason: Refusal) {
     counter!(REFUSED, "reason" => reason.name()).increment(1);
@@ -226,78 +186,6 @@ pub fn request_seconds(route: &'static str) -> Histogram {
 pub fn collected(succeeded: bool, bytes: u64) {
     counter!(GC_RUNS, "result" => result(succeeded)).increment(1);
     counter!(GC_BYTES).increment(bytes);
-}
-
-/// How many connections there are too many of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Full {
-    /// Of all clients.
-    Total,
-    /// Of one address.
-    Address,
-}
-
-impl Full {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Total => "total",
-            Self::Address => "address",
-        }
-    }
-}
-
-/// What a client takes too long for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slow {
-    /// Sending the head of a request.
-    Head,
-    /// Sending anything after an answer.
-    Idle,
-    /// Taking an answer.
-    Write,
-}
-
-impl Slow {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Head => "head",
-            Self::Idle => "idle",
-            Self::Write => "write",
-        }
-    }
-}
-
-/// Why a request is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// The length of its URL.
-    Url,
-    /// The size of its headers.
-    Headers,
-    /// The size of its body.
-    Body,
-    /// Too many of one client.
-    Rate,
-    /// Too many that watch builds.
-    Watchers,
-    /// Too many blobs that are sent.
-    Downloads,
-}
-
-impl Refused {
-    const ALL: [Self; 6] =
-        [Self::Url, Self::Headers, Self::Body, Self::Rate, Self::Watchers, Self::Downloads];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Url => "url",
-            Self::Headers => "headers",
-            Self::Body => "body",
-            Self::Rate => "rate",
-            Self::Watchers => "watchers",
-            Self::Downloads => "downloads",
-        }
-    }
 }
 
 /// A connection, until this is dropped.

@@ -87,22 +87,6 @@ impl Listing {
         Ok(Self { directories })
     }
 
-    /// Whether there is anything at `path`, such as `bin/bash`.
-    pub fn contains(&self, path: &str) -> bool {
-        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let mut directory = 0;
-        for part in parent.split('/').filter(|part| !part.is_empty()) {
-            let Some(&(_, Some(next))) = self.find(directory, part) else { return false };
-            directory = next;
-        }
-        self.find(directory, name).is_some()
-    }
-
-    /// The entry `name` of a directory, if there is one.
-    fn find(&self, directory: usize, name: &str) -> Option<&Entry> {
-        self.entries(directory).iter().find(|(entry, _)| entry.0 == name.as_bytes())
-    }
-
     /// The entries of a directory. Directory 0 is the package.
     pub(super) fn entries(&self, directory: usize) -> &[Entry] {
         self.directories.get(directory).map_or(&[], Vec::as_slice)

@@ -4,6 +4,7 @@
 //! in the storage; packages, so that Nix need not run; layers; and the bytes of store
 //! paths in layers. The rest is made, once for all clients that wait for it.
 
+mod asked;
 mod build;
 mod composition;
 mod environment;
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
+pub use asked::{Answer, Asked, ImageRequest};
 pub use composition::{Composition, LayerContent};
 pub use error::{AssembleError, Failure};
 pub use image::{Image, StoredManifest};
@@ -38,13 +40,12 @@ use crate::cache::{Directory, ManifestRecord, Records};
 use crate::counters;
 use crate::disk::Disk;
 use crate::flights::Flights;
-use crate::image::{ImageName, ImageSpec};
+use crate::image::ImageName;
 use crate::layers::Popularity;
 use crate::nix::{Builder, NixError};
 use crate::oci::Digest;
 use crate::pin::{Pin, Pins, TRUSTED};
 use crate::places::Places;
-use crate::source::{Snapshot, SourceAt, Tag};
 use crate::storage::{Object, RecordKey, Storage};
 use build::{Build, Built};
 use grouped::Grouped;
@@ -83,37 +84,6 @@ pub struct PopularityTable {
     pub popularity: Popularity,
     /// What identifies it: it decides which layers images have.
     pub digest: Digest,
-}
-
-/// What a client asks for.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    /// What it calls the image.
-    pub name: ImageName,
-    /// The tag.
-    pub tag: Tag,
-    /// The packages and the platform that the name means.
-    pub spec: ImageSpec,
-    /// The package set that the tag means.
-    pub source: SourceAt,
-}
-
-/// Which image: its packages, from where.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ImageRequest {
-    /// The packages and the platform.
-    pub spec: ImageSpec,
-    /// The package set.
-    pub source: Snapshot,
-}
-
-/// An image for a client.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// The image.
-    pub image: Arc<Image>,
-    /// What the client should know about it, for people.
-    pub warning: Option<Arc<str>>,
 }
 
 /// What a build comes to.
@@ -295,7 +265,7 @@ impl Inner {
             return Ok(self.remember(name, request, image, None, Some(TRUSTED)));
         };
         let manifests = image.manifests.iter().map(|manifest| manifest.descriptor()).collect();
-        let record = ManifestRecord { image: describe(&request), manifests };
+        let record = ManifestRecord { image: request.description(), manifests };
         self.records.write(&key, &record).await?;
         self.keep_in_directory(key.key, &image).await;
         Ok(self.remember(name, request, image, Some(key), None))
@@ -321,18 +291,4 @@ impl Inner {
         self.known.add_image(request, Arc::clone(&image), marks, lifetime);
         image
     }
-}
-
-/// What an image is, for people who look at the storage.
-fn describe(request: &ImageRequest) -> String {
-    let packages: Vec<&str> = request.spec.packages().collect();
-    let source = request.source.source();
-    let address = source.address().unwrap_or_else(|| "a directory".to_owned());
-    let revision = request.source.revision().map(|revision| format!(" at {revision}"));
-    format!(
-        "{} for {} from {address}{}",
-        packages.join(" "),
-        request.spec.platform(),
-        revision.unwrap_or_default()
-    )
 }

@@ -3,8 +3,8 @@
 //! The builder is asked for a set's names when somebody first wants to see them, and
 //! again when the package set has moved; meanwhile the names of before are shown.
 
-mod asking;
 mod kinds;
+mod learn;
 mod shelf;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,8 +17,8 @@ use crate::flights::Flights;
 use crate::nix::{Builder, Kind};
 use crate::pin::Pins;
 use crate::source::{Snapshot, SourceAt};
-use asking::Queue;
 use kinds::{AT_ONCE, within};
+use learn::Queue;
 use shelf::{Entry, Shelf};
 
 /// For how long somebody waits who asks; after that, the names are looked for without

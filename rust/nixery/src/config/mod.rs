@@ -4,6 +4,8 @@
 
 mod access;
 mod effective;
+mod environment;
+mod error;
 mod isolation;
 mod origin;
 mod printed;
@@ -13,22 +15,21 @@ mod sources;
 mod storage;
 mod transport;
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use thiserror::Error;
 
 use crate::access::Rules;
 use crate::nix::Isolation;
 use crate::platform::Platform;
 use crate::source::{Source, TagRules};
 use crate::storage::BucketOptions;
-use origin::{Layers, how_to_set};
+use origin::Layers;
+
+pub use environment::Environment;
+pub use error::ConfigError;
 
 /// The file that is read where it exists and no other is named.
 const SYSTEM_FILE: &str = "/etc/nixery/nixery.toml";
@@ -268,72 +269,6 @@ pub enum LogFormat {
     Json,
     /// To systemd's journal, with fields.
     Journal,
-}
-
-/// Why the server doesn't start.
-#[derive(Debug, Error)]
-pub enum ConfigError {
-    /// The file can't be read.
-    #[error("configuration file {path}", path = .path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A setting has a value that it can't have.
-    #[error("{origin}: {problem}")]
-    Invalid {
-        /// Variable, or file and line.
-        origin: String,
-        /// What is wrong and what would be right.
-        problem: String,
-    },
-    /// Nothing says where packages come from.
-    #[error(
-        "no package source is configured: set one of {}, {} or {}",
-        how_to_set("source.channel"),
-        how_to_set("source.repo"),
-        how_to_set("source.path")
-    )]
-    NoSource,
-    /// More than one source.
-    #[error("{} package sources are configured, expected one: {}", .origins.len(), .origins.join("; "))]
-    ManySources {
-        /// Where each was set.
-        origins: Vec<String>,
-    },
-    /// There is nowhere to keep things.
-    #[error(
-        "no home directory is known: set {}, {} and {}",
-        how_to_set("storage.path"),
-        how_to_set("cache.path"),
-        how_to_set("nix.roots")
-    )]
-    NoStateDirectory,
-}
-
-/// The environment variables that matter, those that are empty left out.
-#[derive(Clone, Debug, Default)]
-pub struct Environment(BTreeMap<String, String>);
-
-impl Environment {
-    /// The process's own. Variables that aren't UTF-8 keep what can be read of
-    /// them, so that a setting among them is refused rather than overlooked.
-    pub fn of_process() -> Self {
-        let text = |text: OsString| text.to_string_lossy().into_owned();
-        std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.trim().is_empty())
-    }
-}
-
-impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
-    fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
-        Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
-    }
 }
 
 impl Config {

@@ -5,7 +5,10 @@ use tempfile::TempDir;
 
 use super::settings::SETTINGS;
 use super::*;
-use crate::storage::{Delivery, Identity};
+
+mod access;
+mod bucket;
+mod transport;
 
 /// A package source, and places for the rest.
 const BASE: [(&str, &str); 3] =
@@ -168,105 +171,6 @@ fn wrong_variables_are_named_with_what_is_right() {
     assert!(error(None, &patterns.collect()).contains("not a pattern"));
 }
 
-const BUCKET: [(&str, &str); 2] = [("NIXERY_STORAGE_BACKEND", "gcs"), ("GCS_BUCKET", "images")];
-
-fn bucket(more: &[(&str, &str)]) -> Environment {
-    BASE.into_iter().chain(BUCKET).chain(more.iter().copied()).collect()
-}
-
-#[test]
-fn wrong_settings_of_a_bucket_are_named_with_what_is_right() {
-    for (variable, value, expected) in [
-        ("GCS_BUCKET", "gs://images", "without gs://"),
-        ("GCS_BUCKET", "Images", "small letters"),
-        ("GCS_BUCKET", "a/b", "small letters"),
-        ("GOOGLE_APPLICATION_CREDENTIALS", "key.json", "absolute"),
-        ("NIXERY_GCS_ENDPOINT", "localhost:9000", "http:// or https://"),
-        ("NIXERY_GCS_ENDPOINT", "http://host/storage", "a host only"),
-        ("NIXERY_GCS_PUBLIC_ENDPOINT", "http://", "a host only"),
-        ("NIXERY_GCS_REDIRECT", "no", "true or false"),
-        ("NIXERY_GCS_ANONYMOUS", "1", "true or false"),
-        ("NIXERY_GCS_SIGN", "always", "\"key\", \"iam\" or \"none\""),
-        ("GCS_SIGNING_KEY", "/key.pem", "GCS_SIGNING_ACCOUNT (gcs.signing_account)"),
-        ("GCS_SIGNING_ACCOUNT", "me@example.org", "GCS_SIGNING_KEY (gcs.signing_key)"),
-    ] {
-        let message = error(None, &bucket(&[(variable, value)]));
-        assert!(message.contains(variable) && message.contains(expected), "{variable}: {message}");
-    }
-    let account = [("GCS_SIGNING_KEY", "/key.pem"), ("GCS_SIGNING_ACCOUNT", "me")];
-    assert!(error(None, &bucket(&account)).contains("e-mail address"));
-    let relative = [("GCS_SIGNING_KEY", "key.pem"), ("GCS_SIGNING_ACCOUNT", "me@example.org")];
-    assert!(error(None, &bucket(&relative)).contains("absolute"));
-}
-
-#[test]
-fn what_is_given_instead_of_a_secret_files_path_is_not_shown() {
-    for (variable, other) in [
-        ("GOOGLE_APPLICATION_CREDENTIALS", ("NIXERY_GCS_SIGN", "key")),
-        ("GCS_SIGNING_KEY", ("GCS_SIGNING_ACCOUNT", "me@example.org")),
-    ] {
-        let message = error(None, &bucket(&[(variable, "{\"private_key\": \"secret\"}"), other]));
-        assert!(message.contains(variable) && !message.contains("secret"), "{message}");
-    }
-}
-
-#[test]
-fn how_clients_get_blobs_of_a_bucket_is_chosen_by_what_is_set() {
-    let delivery = |more: &[(&str, &str)]| {
-        let config = Config::load(None, &bucket(more)).unwrap();
-        let StorageConfig::Gcs(options) = config.storage else { panic!("{config:?}") };
-        options.delivery
-    };
-    let key = [("GCS_SIGNING_KEY", "/key.pem"), ("GCS_SIGNING_ACCOUNT", "me@example.org")];
-    assert_eq!(delivery(&[]), Delivery::Signed);
-    assert!(matches!(delivery(&key), Delivery::SignedWithKey { .. }));
-    assert_eq!(delivery(&[("NIXERY_GCS_SIGN", "iam")]), Delivery::SignedByService);
-    assert_eq!(delivery(&[("NIXERY_GCS_SIGN", "none")]), Delivery::Public);
-    assert_eq!(delivery(&[("NIXERY_GCS_REDIRECT", "false")]), Delivery::Streamed);
-}
-
-#[test]
-fn what_systemd_passes_is_used_unless_another_file_is_set() {
-    let directory = TempDir::new().unwrap();
-    for name in ["google", "signing-key"] {
-        fs::write(directory.path().join(name), "").unwrap();
-    }
-    let passed = ("CREDENTIALS_DIRECTORY", directory.path().to_str().unwrap());
-    let options = |more: &[(&str, &str)]| {
-        let environment = bucket(&[&[passed], more].concat());
-        let config = Config::load(None, &environment).unwrap();
-        let StorageConfig::Gcs(options) = config.storage else { panic!("{config:?}") };
-        options
-    };
-    let account = ("GCS_SIGNING_ACCOUNT", "me@example.org");
-    let of_systemd = options(&[account]);
-    assert_eq!(of_systemd.identity, Identity::File(directory.path().join("google")));
-    let key = directory.path().join("signing-key");
-    let signed = Delivery::SignedWithKey { key, account: account.1.to_owned() };
-    assert_eq!(of_systemd.delivery, signed);
-
-    let set =
-        options(&[account, ("GOOGLE_APPLICATION_CREDENTIALS", "/a"), ("GCS_SIGNING_KEY", "/k")]);
-    assert_eq!(set.identity, Identity::File("/a".into()));
-    let signed = Delivery::SignedWithKey { key: "/k".into(), account: account.1.to_owned() };
-    assert_eq!(set.delivery, signed);
-    assert_eq!(options(&[]).delivery, Delivery::Signed);
-}
-
-#[test]
-fn an_emulator_needs_no_credentials() {
-    let emulator = [
-        ("NIXERY_GCS_ENDPOINT", "http://127.0.0.1:9000/"),
-        ("NIXERY_GCS_ANONYMOUS", "true"),
-        ("GOOGLE_APPLICATION_CREDENTIALS", "/of/other/programs.json"),
-    ];
-    let config = Config::load(None, &bucket(&emulator)).unwrap();
-    let StorageConfig::Gcs(options) = config.storage else { panic!("{config:?}") };
-    assert_eq!(options.endpoint, "http://127.0.0.1:9000");
-    assert_eq!(options.public_endpoint, "http://127.0.0.1:9000");
-    assert_eq!(options.identity, Identity::Anonymous);
-}
-
 #[test]
 fn a_repository_is_a_url_or_an_absolute_path() {
     for (url, is_one) in [
@@ -337,7 +241,7 @@ fn the_effective_configuration_reads_back_as_itself() {
         ("GCS_SIGNING_KEY", "/key.pem"),
         ("GCS_SIGNING_ACCOUNT", "me@example.org"),
     ];
-    let of_bucket = Config::load(None, &bucket(&of_bucket)).unwrap();
+    let of_bucket = Config::load(None, &bucket::with(&of_bucket)).unwrap();
     let channel = [("NIXERY_CHANNEL", "c"), ("STATE_DIRECTORY", "/s")];
     let repository = Config::load(None, &repository.into_iter().collect()).unwrap();
     let channel = Config::load(None, &channel.into_iter().collect()).unwrap();
@@ -381,47 +285,6 @@ fn a_package_set_may_do_little_unless_it_is_said() {
 }
 
 #[test]
-fn everybody_may_everything_unless_there_are_users_or_rules() {
-    let access = |more: &[(&str, &str)]| Config::load(None, &with(more)).unwrap().access;
-    assert!(access(&[]).is_none());
-    let users = access(&[("NIXERY_ACCESS_TOKENS", "/tokens")]).unwrap();
-    assert_eq!(users.rules, Rules::for_users());
-    let mixed = [
-        ("NIXERY_ACCESS_TOKENS", "/tokens"),
-        ("NIXERY_ACCESS_RULES", "anonymous may pull; * may build"),
-    ];
-    assert!(error(None, &with(&mixed)).contains("NIXERY_ACCESS_URL (access.url)"));
-    let anonymous = [("NIXERY_ACCESS_RULES", "anonymous may pull")];
-    assert!(access(&anonymous).unwrap().rules.are_for_anonymous());
-
-    let directory = TempDir::new().unwrap();
-    fs::write(directory.path().join("htpasswd"), "").unwrap();
-    let passed = ("CREDENTIALS_DIRECTORY", directory.path().to_str().unwrap());
-    let of_systemd = access(&[passed]).unwrap();
-    assert_eq!(of_systemd.htpasswd, Some(directory.path().join("htpasswd")));
-    assert_eq!(of_systemd.tokens, None);
-    let set = access(&[passed, ("NIXERY_ACCESS_HTPASSWD", "/other")]).unwrap();
-    assert_eq!(set.htpasswd, Some("/other".into()));
-}
-
-#[test]
-fn rules_mean_the_same_in_a_variable_and_in_the_file() {
-    let variables = [
-        ("NIXERY_ACCESS_HTPASSWD", "/htpasswd"),
-        ("NIXERY_ACCESS_URL", "http://localhost:8080"),
-        ("NIXERY_ACCESS_RULES", "anonymous may pull; ann,bob may build git, corp.*\n* may build;"),
-    ];
-    let by_variable = Config::load(None, &with(&variables)).unwrap();
-    let (_directory, file) = toml(
-        "[access]\nhtpasswd = \"/htpasswd\"\nurl = \"http://localhost:8080\"\nrules = [\n  \"anonymous may pull\",\n  \"ann bob may build git \
-         corp.*\",\n  \"* may build\",\n]\n",
-    );
-    let by_file = Config::load(Some(&file), &with(&[])).unwrap();
-    assert_eq!(by_variable.to_toml(), by_file.to_toml());
-    assert_eq!(by_file.access.unwrap().rules.iter().count(), 3);
-}
-
-#[test]
 fn secrets_are_not_shown() {
     let environment =
         [("NIXERY_PKGS_REPO", "https://me:secret@example.org/p"), ("STATE_DIRECTORY", "/s")];
@@ -444,40 +307,4 @@ fn every_setting_is_listed_and_every_listed_one_exists() {
     keys.sort();
     listed.sort();
     assert_eq!(keys, listed);
-}
-
-#[test]
-fn a_certificate_comes_with_its_key_by_settings_or_from_systemd() {
-    let tls = |more: &[(&str, &str)]| Config::load(None, &with(more)).unwrap().server.tls;
-    assert_eq!(tls(&[]), None);
-    let files = TlsFiles { certificate: "/c.pem".into(), key: "/k.pem".into() };
-    let set = [("NIXERY_TLS_CERTIFICATE", "/c.pem"), ("NIXERY_TLS_KEY", "/k.pem")];
-    assert_eq!(tls(&set), Some(files.clone()));
-
-    let directory = TempDir::new().unwrap();
-    let passed = ("CREDENTIALS_DIRECTORY", directory.path().to_str().unwrap());
-    fs::write(directory.path().join("tls-key"), "").unwrap();
-    assert_eq!(tls(&[passed]), None, "a key alone may be for another program");
-    let certificate = set[0];
-    let of_systemd = tls(&[passed, certificate]).unwrap();
-    assert_eq!(of_systemd.certificate, Path::new("/c.pem"));
-    assert_eq!(of_systemd.key, directory.path().join("tls-key"));
-    fs::write(directory.path().join("tls-certificate"), "").unwrap();
-    assert!(tls(&[passed]).is_some());
-    assert_eq!(tls(&[passed, set[0], set[1]]), Some(files));
-}
-
-#[test]
-fn proxies_are_addresses_and_networks() {
-    let text = "10.0.0.0/8, 192.0.2.1 2001:db8::/32,::1";
-    let config = Config::load(None, &with(&[("NIXERY_TRUSTED_PROXIES", text)])).unwrap();
-    let proxies: Vec<String> =
-        config.server.trusted_proxies.iter().map(ToString::to_string).collect();
-    assert_eq!(proxies, ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32", "::1/128"]);
-    // As sockets of IPv6 write addresses of IPv4, which is not how clients have them here.
-    let text = "::ffff:10.0.0.0/104, ::ffff:192.0.2.1, ::/0";
-    let config = Config::load(None, &with(&[("NIXERY_TRUSTED_PROXIES", text)])).unwrap();
-    let proxies: Vec<String> =
-        config.server.trusted_proxies.iter().map(ToString::to_string).collect();
-    assert_eq!(proxies, ["10.0.0.0/8", "192.0.2.1/32", "::/0"]);
 }

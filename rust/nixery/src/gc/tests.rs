@@ -5,11 +5,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tempfile::TempDir;
 
+use super::plan::IN_USE;
 use super::*;
 use crate::archive::PathMembers;
-use crate::cache::{LayerRecord, PathRecord, layer_key, path_key};
-use crate::oci::Descriptor;
-use crate::storage::{Blob, BlobWriter, Filesystem, RecordKey, Stored};
+use crate::cache::{LayerRecord, PathRecord, Records, layer_key, path_key};
+use crate::oci::{Descriptor, Digest};
+use crate::storage::{Blob, BlobWriter, Filesystem, Object, Removal, Stored};
 use crate::store_path::StorePath;
 
 /// A storage that has no room for records until a blob is removed.

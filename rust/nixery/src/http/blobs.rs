@@ -44,10 +44,7 @@ pub(super) async fn serve(
     let blob = match found.map_err(|error| Failure::logged("a blob", error.into()))? {
         Some(Served::Here(blob)) => blob,
         Some(Served::At(url)) => return Ok(redirect(&url)),
-        None => {
-            shared.registry.assembler.blob_is_missing(digest);
-            return Err(ApiError::BlobUnknown(*digest));
-        }
+        None => return Err(shared.missing(digest)),
     };
     let size = blob.size();
     let (status, start, end) = if is_known(headers, &text) {
@@ -67,10 +64,7 @@ pub(super) async fn serve(
         Some(place) => {
             match BlobBody::open(blob, start, end, shared.buffers.clone(), place).await {
                 Ok(body) => (status, Body::new(body)).into_response(),
-                Err(error) if is_gone(&error) => {
-                    shared.registry.assembler.blob_is_missing(digest);
-                    return Err(ApiError::BlobUnknown(*digest));
-                }
+                Err(error) if is_gone(&error) => return Err(shared.missing(digest)),
                 Err(error) => {
                     let error = StorageError::while_reading(text, error);
                     return Err(Failure::logged("a blob", error.into()).into());
@@ -94,6 +88,12 @@ pub(super) async fn serve(
 }
 
 impl Shared {
+    /// What is said of a blob that is not there, of which the assembler is to know.
+    fn missing(&self, digest: &Digest) -> ApiError {
+        self.registry.assembler.blob_is_missing(digest);
+        ApiError::BlobUnknown(*digest)
+    }
+
     /// A place among those that blobs are sent to.
     fn download(&self, client: Client) -> Result<Place, ApiError> {
         self.downloads.enter(client.0).map_err(|full| {

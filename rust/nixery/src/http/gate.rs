@@ -18,7 +18,7 @@ use axum::Json;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -29,11 +29,9 @@ use super::forwarded::Client;
 use super::layout::error_page;
 use super::login::{LOGIN_PATH, Sender};
 use super::manifests::IMMUTABLE;
-use super::route::{Reference, Route};
 use super::verify::{Busy, Verifier};
 use super::{API_VERSION, Shared};
-use crate::access::{Caller, Credentials, Presented, Right, Rules};
-use crate::image::{ImageName, ImageSpec};
+use crate::access::{Caller, Credentials, Presented, Rules};
 
 /// Where tokens are had.
 pub(super) const TOKEN_PATH: &str = "/v2/token";
@@ -43,10 +41,7 @@ pub(super) const TOKEN_PATH: &str = "/v2/token";
 const TOKEN_SECONDS: u32 = 3600;
 
 /// Whom browsers say that the password is for.
-const BASIC: &str = "Basic realm=\"nixery\", charset=\"UTF-8\"";
-
-/// How a browser says that a page of another site has sent it.
-const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+pub(super) const BASIC: &str = "Basic realm=\"nixery\", charset=\"UTF-8\"";
 
 /// [`IMMUTABLE`], for what not everybody may have.
 const IMMUTABLE_FOR_ONE: HeaderValue =
@@ -55,7 +50,7 @@ const IMMUTABLE_FOR_ONE: HeaderValue =
 /// Knows who may do what.
 #[derive(Debug)]
 pub struct Gate {
-    rules: Rules,
+    pub(super) rules: Rules,
     verifier: Verifier,
     /// This server as clients reach it, where some of them have to be told.
     url: Option<String>,
@@ -195,31 +190,6 @@ async fn let_pass(shared: Arc<Shared>, mut request: Request, next: Next) -> Resp
     response
 }
 
-/// Stops what another site's page has a browser send and what may have something made:
-/// the browser reaches servers that the page's owner doesn't, and sends the password that it
-/// was told once. A page of the same site is another one too, as often a whole company is
-/// one. Registry clients never send the header, and browsers always where it counts, on
-/// connections with TLS and to this machine (W3C, "Fetch Metadata Request Headers").
-pub(super) async fn keep_pages_out(request: Request, next: Next) -> Response {
-    let is_foreign = request
-        .headers()
-        .get(FETCH_SITE)
-        .is_some_and(|site| site != "same-origin" && site != "none");
-    if is_foreign && may_begin_work(request.method(), request.uri().path()) {
-        return ApiError::ForeignPage.into_response();
-    }
-    next.run(request).await
-}
-
-/// Whether Nix may be asked for something by a request.
-fn may_begin_work(method: &Method, path: &str) -> bool {
-    let is_tag = || {
-        let route = Route::parse(path);
-        matches!(route, Ok(Route::Manifest { reference: Reference::Tag(_), .. }))
-    };
-    method == Method::POST || path == "/api/v1/packages" || is_tag()
-}
-
 /// Exchanges what is presented for a token.
 pub(super) fn token(visitor: &Visitor, headers: &HeaderMap) -> Result<Response, ApiError> {
     let (Visitor::Known { .. }, Ok(presented)) = (visitor, presented(headers)) else {
@@ -228,99 +198,6 @@ pub(super) fn token(visitor: &Visitor, headers: &HeaderMap) -> Result<Response, 
     let token = presented.token();
     let body = json!({ "token": token, "access_token": token, "expires_in": TOKEN_SECONDS });
     Ok(([NO_STORE], Json(body)).into_response())
-}
-
-impl Shared {
-    /// Whether a visitor may do this; why not, otherwise.
-    pub(super) fn allow(
-        &self,
-        visitor: &Visitor,
-        right: Right,
-        name: &ImageName,
-    ) -> Result<(), ApiError> {
-        let Some(gate) = &self.registry.gate else { return Ok(()) };
-        let Visitor::Known { caller, .. } = visitor else {
-            // Nothing leads past the gate; if it did, it would lead nowhere.
-            return Err(visitor.refused(name, "it is not known who asks for this"));
-        };
-        let spec = name.expand(self.registry.default_platform)?;
-        gate.rules.allow(caller, right, &spec).map_err(|packages| {
-            let right = match right {
-                Right::Pull => "pull images",
-                Right::Build => "have images made",
-            };
-            let of = if packages.is_empty() {
-                String::new()
-            } else {
-                format!(" of {}", packages.join(", "))
-            };
-            visitor.refused(name, &format!("{} may not {right}{of} here", caller.name()))
-        })
-    }
-
-    /// Whether there is anything for those who haven't logged in.
-    pub(super) fn has_for_anonymous(&self) -> bool {
-        self.registry.gate.as_ref().is_none_or(|gate| gate.rules.are_for_anonymous())
-    }
-
-    /// Whether anything is made for those who haven't logged in.
-    pub(super) fn builds_for_anonymous(&self) -> bool {
-        let may_build =
-            |gate: &Arc<Gate>| gate.rules.allow_something(&Caller::Anonymous, Right::Build);
-        self.registry.gate.as_ref().is_none_or(may_build)
-    }
-
-    /// Whether there is anything that a visitor may do this with.
-    pub(super) fn may_something(&self, visitor: &Visitor, right: Right) -> bool {
-        match (&self.registry.gate, visitor) {
-            (None, _) => true,
-            (Some(_), Visitor::Anybody) => false,
-            (Some(gate), Visitor::Known { caller, .. }) => {
-                gate.rules.allow_something(caller, right)
-            }
-        }
-    }
-
-    /// Whether a visitor may pull anything; why not, otherwise.
-    pub(super) fn allow_something(&self, visitor: &Visitor) -> Result<(), ApiError> {
-        if self.may_something(visitor, Right::Pull) {
-            return Ok(());
-        }
-        let Visitor::Known { caller, .. } = visitor else {
-            return Err(ApiError::Denied { message: "it is not known who asks".to_owned() });
-        };
-        Err(match caller {
-            Caller::Anonymous => ApiError::Unauthorized {
-                message: "there is nothing here for anonymous: log in".to_owned(),
-                challenge: BASIC.to_owned(),
-            },
-            Caller::User(user) => {
-                ApiError::Denied { message: format!("{user} may not pull anything here") }
-            }
-        })
-    }
-
-    /// Whether a visitor is shown that there is a package of this name.
-    pub(super) fn shows_package(&self, visitor: &Visitor, name: &str) -> bool {
-        match (&self.registry.gate, visitor) {
-            (None, _) => true,
-            (Some(_), Visitor::Anybody) => false,
-            (Some(gate), Visitor::Known { caller, .. }) => {
-                gate.rules.allow_package(caller, Right::Pull, name)
-            }
-        }
-    }
-
-    /// Whether a visitor is shown that there is such an image.
-    pub(super) fn sees(&self, visitor: &Visitor, spec: &ImageSpec) -> bool {
-        match (&self.registry.gate, visitor) {
-            (None, _) => true,
-            (Some(_), Visitor::Anybody) => false,
-            (Some(gate), Visitor::Known { caller, .. }) => {
-                gate.rules.allow(caller, Right::Pull, spec).is_ok()
-            }
-        }
-    }
 }
 
 impl Visitor {
@@ -333,39 +210,6 @@ impl Visitor {
                 challenge: challenge.clone(),
             }),
             Self::Known { challenge: None, .. } | Self::Anybody => Ok(()),
-        }
-    }
-
-    /// An image that there isn't, for somebody who may only have what there is.
-    pub(super) fn not_made(&self, name: &ImageName) -> ApiError {
-        let who = match self {
-            Self::Known { caller, .. } => caller.name(),
-            Self::Anybody => "nobody",
-        };
-        let message = format!(
-            "this image has not been made yet, and {who} may only pull what was made before: \
-             somebody who may have it made has to pull it first"
-        );
-        self.refused(name, &message)
-    }
-
-    /// Who hasn't presented anything is asked to; others can't do more.
-    fn refused(&self, name: &ImageName, message: &str) -> ApiError {
-        match self {
-            Self::Known { challenge: Some(challenge), .. } => {
-                let scope = if challenge == BASIC {
-                    String::new()
-                } else {
-                    format!(",scope=\"repository:{name}:pull\"")
-                };
-                ApiError::Unauthorized {
-                    message: format!("{message}: log in"),
-                    challenge: format!("{challenge}{scope}"),
-                }
-            }
-            Self::Known { challenge: None, .. } | Self::Anybody => {
-                ApiError::Denied { message: message.to_owned() }
-            }
         }
     }
 }

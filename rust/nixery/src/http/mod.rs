@@ -10,6 +10,7 @@ mod contents;
 mod crash;
 mod error;
 mod events;
+mod foreign;
 mod forwarded;
 mod gate;
 mod images;
@@ -22,6 +23,7 @@ mod packages;
 mod pages;
 mod range;
 mod rates;
+mod rights;
 mod route;
 mod verify;
 mod web;
@@ -187,7 +189,7 @@ pub fn router(registry: Registry) -> Router {
         Some(_) => router.layer(from_fn_with_state(Arc::clone(&shared), gate::pass)),
         None => router,
     };
-    let router = router.layer(from_fn(gate::keep_pages_out));
+    let router = router.layer(from_fn(foreign::keep_pages_out));
     crash::contained(router.with_state(shared))
 }
 

@@ -14,7 +14,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
 use super::children::{Process, children};
-use super::{pid, supervisor};
+use super::group::pid;
+use super::supervisor;
 
 /// How often it is looked for them where no signal says that a child has ended.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -3,6 +3,7 @@
 mod adopted;
 mod children;
 mod environment;
+mod group;
 mod lines;
 mod supervisor;
 
@@ -11,19 +12,16 @@ use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
-};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub use adopted::end_orphans;
 #[cfg(test)]
 pub(crate) use environment::is_passed_on;
+use group::{Group, ended};
 use lines::Lines;
 pub(crate) use lines::turns_text;
 pub use supervisor::{Limits, run_if_asked};
@@ -218,24 +216,6 @@ async fn converse(child: &mut Child, input: &[u8], log: impl FnMut(&str)) -> io:
     }
 }
 
-/// Waits until a child has ended, and leaves it to be waited for.
-async fn ended(child: &Child) -> io::Result<()> {
-    let mut children = signal(SignalKind::child())?;
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    while let Some(pid) = pid(child) {
-        if waitid(WaitId::Pid(pid), options)?.is_some() {
-            break;
-        }
-        children.recv().await;
-    }
-    Ok(())
-}
-
-/// The number of a child that isn't waited for yet.
-fn pid(child: &Child) -> Option<Pid> {
-    child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
-}
-
 async fn pass_on(stream: Option<impl AsyncRead + Unpin>, mut log: impl FnMut(&str)) {
     let Some(mut stream) = stream else { return };
     let mut lines = Lines::default();
@@ -246,137 +226,5 @@ async fn pass_on(stream: Option<impl AsyncRead + Unpin>, mut log: impl FnMut(&st
     lines.finish(log);
 }
 
-/// A process group, which is ended when this is dropped.
-struct Group {
-    leader: Option<Pid>,
-    /// Whether the leader is a supervisor, which ends all that it runs and then itself.
-    is_supervised: bool,
-}
-
-impl Group {
-    fn of(child: &Child, is_supervised: bool) -> Self {
-        Self { leader: pid(child), is_supervised }
-    }
-
-    /// Asks all of the group to end, and waits for its leader. What hasn't
-    /// ended after [`GRACE`] is killed. Nix ends its builds when asked to, but
-    /// can't when killed, as they are in groups of their own.
-    async fn end(&mut self, child: &mut Child) {
-        self.signal(Signal::TERM);
-        let patience = if self.is_supervised { GRACE + 2 * supervisor::AFTER_KILL } else { GRACE };
-        let _ = timeout(patience, ended(child)).await;
-        self.kill();
-        let _ = child.wait().await;
-    }
-
-    /// Kills what is left of it. Nothing may have waited for the leader yet.
-    fn kill(&mut self) {
-        self.signal(Signal::KILL);
-        self.leader = None;
-    }
-
-    fn signal(&self, signal: Signal) {
-        let Some(leader) = self.leader else { return };
-        // Fails where nothing of the group is left, as it should be.
-        let _ = kill_process_group(leader, signal);
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // Tokio waits for children that nobody waits for.
-        match (self.leader, self.is_supervised) {
-            (Some(leader), true) => drop(kill_process(leader, Signal::TERM)),
-            (Some(_), false) => self.kill(),
-            (None, _) => {}
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::time::Instant;
-
-    use super::*;
-
-    fn shell(script: &str) -> Program {
-        let mut program = Program::new("/bin/sh");
-        program.args(["-c", script]);
-        program
-    }
-
-    async fn run_shell(script: &str, limit: Duration) -> Result<Output, ProcessError> {
-        run(shell(script), b"input", limit, &CancellationToken::new(), |_| ()).await
-    }
-
-    /// Whether the process is there and not a zombie.
-    fn is_alive(pid: &str) -> bool {
-        fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
-    }
-
-    #[tokio::test]
-    async fn hands_input_in_and_output_out() {
-        let mut lines = Vec::new();
-        let command = shell("cat; echo one >&2; printf two >&2; exit 3");
-        let log = |line: &str| lines.push(line.to_owned());
-        let output =
-            run(command, b"input", Duration::from_secs(10), &CancellationToken::new(), log).await;
-        let Ok(Output::Ended { status, stdout }) = output else { panic!("{output:?}") };
-        assert_eq!((status.code(), &stdout[..]), (Some(3), &b"input"[..]));
-        assert_eq!(lines, ["one", "two"]);
-    }
-
-    /// The Go program read one pipe after the other and hung for ever.
-    #[tokio::test]
-    async fn much_on_both_streams_does_not_block() {
-        let script = "head -c 3000000 /dev/zero | tr '\\0' e >&2; head -c 3000000 /dev/zero";
-        let output = run_shell(script, Duration::from_secs(30)).await;
-        let Ok(Output::Ended { stdout, .. }) = output else { panic!("{output:?}") };
-        assert_eq!(stdout.len(), 3_000_000);
-    }
-
-    #[tokio::test]
-    async fn a_program_that_never_ends_is_ended_with_its_children() {
-        let directory = tempfile::TempDir::new().unwrap();
-        let pids = directory.path().join("pids");
-        let script = format!("trap '' TERM; sleep 1000 & echo $! $$ > {}; wait", pids.display());
-        let start = Instant::now();
-        let output = run_shell(&script, Duration::from_millis(500)).await;
-        assert!(matches!(output, Ok(Output::TimedOut)), "{output:?}");
-        assert!(start.elapsed() < GRACE + Duration::from_secs(5));
-        for pid in fs::read_to_string(pids).unwrap().split_whitespace() {
-            while is_alive(pid) {
-                // A signal takes effect when the process is next scheduled.
-                assert!(start.elapsed() < GRACE + Duration::from_secs(10), "{pid} lives");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn shutdown_ends_it() {
-        let shutdown = CancellationToken::new();
-        let command = shell("sleep 1000");
-        let run = run(command, b"", Duration::from_secs(100), &shutdown, |_| ());
-        let (output, ()) = tokio::join!(run, async { shutdown.cancel() });
-        assert!(matches!(output, Ok(Output::ShutDown)), "{output:?}");
-    }
-
-    #[tokio::test]
-    async fn children_that_keep_the_output_open_are_not_waited_for() {
-        let start = Instant::now();
-        let output = run_shell("sleep 1000 & echo done", Duration::from_secs(100)).await;
-        let Ok(Output::Ended { stdout, .. }) = output else { panic!("{output:?}") };
-        assert_eq!(stdout, b"done\n");
-        assert!(start.elapsed() < Duration::from_secs(20));
-    }
-
-    #[tokio::test]
-    async fn a_missing_program_is_named() {
-        let command = Program::new("nixery-no-such-program");
-        let limit = Duration::from_secs(1);
-        let error = run(command, b"", limit, &CancellationToken::new(), |_| ()).await.unwrap_err();
-        assert!(error.to_string().contains("nixery-no-such-program"));
-    }
-}
+mod tests;

@@ -16,7 +16,7 @@ use crate::archive::Level;
 use crate::assemble::{Assembler, Limits, Packer, Parts};
 use crate::cache::{Directory, Records};
 use crate::catalogue::Catalogue;
-use crate::config::{Config, StorageConfig};
+use crate::config::{AccessConfig, Config, StorageConfig};
 use crate::counters;
 use crate::disk::Disk;
 use crate::http::{Gate, Registry};
@@ -55,6 +55,30 @@ async fn open_storage(config: &Config) -> Result<Arc<dyn Storage>, ServeError> {
     }
 }
 
+fn gate(access: &AccessConfig) -> Result<Arc<Gate>, ServeError> {
+    let credentials = access::read(access)?;
+    Ok(Arc::new(Gate::new(access.rules.clone(), credentials, access.url.clone())))
+}
+
+fn packer(config: &Config, records: Records) -> Result<Packer, ServeError> {
+    let threads = NonZeroUsize::new(config.packing.threads).unwrap_or(NonZeroUsize::MIN);
+    let level = Level::new(config.packing.level)?;
+    Packer::new(threads, level, config.packing.memory, records).map_err(ServeError::Threads)
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        max_builds: config.nix.max_builds,
+        max_queue: config.nix.max_queue,
+        max_layers: config.image.max_layers,
+        max_packages: config.image.max_packages,
+        max_paths: config.image.max_paths,
+        max_closure_bytes: config.image.max_closure_bytes,
+        log_lines: if config.web.builds { config.web.log_lines } else { 0 },
+        keep_builds: config.web.keep_builds,
+    }
+}
+
 /// Everything that requests are answered with.
 pub(super) async fn registry(
     config: &Config,
@@ -64,13 +88,7 @@ pub(super) async fn registry(
     if let Some(directory) = config.web.directory.as_ref().filter(|path| !path.is_dir()) {
         return Err(ServeError::WebDirectory { path: directory.display().to_string() });
     }
-    let gate = match &config.access {
-        Some(access) => {
-            let credentials = access::read(access)?;
-            Some(Arc::new(Gate::new(access.rules.clone(), credentials, access.url.clone())))
-        }
-        None => None,
-    };
+    let gate = config.access.as_ref().map(gate).transpose()?;
     let storage = open_storage(config).await?;
     let images = match &config.storage {
         StorageConfig::Filesystem { path } => Some(path.as_path()),
@@ -102,25 +120,12 @@ pub(super) async fn registry(
         config.image.platform.system(),
     );
     let popularity = popularity::load(config.nix.popularity_url.as_deref()).await?;
-    let threads = NonZeroUsize::new(config.packing.threads).unwrap_or(NonZeroUsize::MIN);
-    let level = Level::new(config.packing.level)?;
     let records = Records::new(Arc::clone(&storage));
-    let packer = Packer::new(threads, level, config.packing.memory, records.clone())
-        .map_err(ServeError::Threads)?;
-    let limits = Limits {
-        max_builds: config.nix.max_builds,
-        max_queue: config.nix.max_queue,
-        max_layers: config.image.max_layers,
-        max_packages: config.image.max_packages,
-        max_paths: config.image.max_paths,
-        max_closure_bytes: config.image.max_closure_bytes,
-        log_lines: if config.web.builds { config.web.log_lines } else { 0 },
-        keep_builds: config.web.keep_builds,
-    };
+    let packer = packer(config, records.clone())?;
     let runtime = Handle::current();
     let parts = Parts { records, directory, pins, builder, packer, popularity, disk: disk.clone() };
     Ok(Registry {
-        assembler: Assembler::new(parts, limits),
+        assembler: Assembler::new(parts, limits(config)),
         catalogue,
         storage,
         disk,

@@ -4,10 +4,12 @@
 //! under its name there is either all of it or nothing. Blobs are synced before that.
 //! A file's media type isn't stored: what asks for a blob knows it.
 
+mod checked;
 mod collect;
 mod temporary;
+mod writer;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,18 +17,17 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tempfile::NamedTempFile;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::blob::{BlobSink, append_in_kernel, open, open_now};
-use super::verified::{Stamp, Verified};
+use super::verified::Verified;
 use super::{
-    Blob, BlobWriter, Object, ReadNow, RecordKey, RecordKind, Removal, Storage, StorageError,
-    Stored,
+    Blob, BlobWriter, Object, RecordKey, RecordKind, Removal, Storage, StorageError, Stored,
 };
 use crate::oci::Digest;
-use temporary::{create_temporary, persist, remove_abandoned, rename};
+use checked::{Opened, tells_cached};
+use temporary::{create_temporary, remove_abandoned, rename};
+use writer::Writer;
 
 /// The directory of blobs.
 const BLOBS: &str = "layers";
@@ -55,13 +56,6 @@ struct Shared {
 /// All that are below the root.
 fn directories() -> impl Iterator<Item = &'static str> {
     [BLOBS].into_iter().chain(RecordKind::ALL.map(RecordKind::directory))
-}
-
-/// An open blob, and whether it is known to be what its name says.
-struct Opened {
-    file: File,
-    stamp: Stamp,
-    verified: bool,
 }
 
 impl Filesystem {
@@ -113,62 +107,6 @@ impl Shared {
 
     fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.root.join(BLOBS).join(digest.hex())
-    }
-
-    /// Opens a blob and says whether it is known to be what its name says.
-    fn open(&self, digest: &Digest) -> Result<Option<Opened>, StorageError> {
-        let path = self.blob_path(digest);
-        let file = match open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StorageError::io("open", path)(error)),
-        };
-        if !file.metadata().map_err(StorageError::io("inspect", &path))?.is_file() {
-            tracing::error!(path = %path.display(), "removing what is no file, but has a blob's name");
-            let removed = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
-            return removed.map(|()| None).map_err(StorageError::io("remove", path));
-        }
-        self.inspect(digest, file).map(Some).map_err(StorageError::io("inspect", path))
-    }
-
-    /// The same for callers that must not wait for the disk; `None` where it would
-    /// have to be waited for, and where it failed.
-    fn open_now(&self, digest: &Digest) -> Option<Opened> {
-        let file = self.tells_cached.then(|| open_now(&self.blob_path(digest)).ok())??;
-        self.inspect(digest, file).ok()
-    }
-
-    fn inspect(&self, digest: &Digest, file: File) -> io::Result<Opened> {
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        let stamp = Stamp::of(&metadata);
-        let verified = self.verified.contains(digest, stamp);
-        Ok(Opened { file, stamp, verified })
-    }
-
-    /// Hashes a blob; one that isn't what its name says is removed, so that it
-    /// is made again.
-    fn verify(&self, digest: &Digest, file: &File, stamp: Stamp) -> Result<bool, StorageError> {
-        let path = self.blob_path(digest);
-        let found = Digest::of_reader(file).map_err(StorageError::io("read", &path))?;
-        if found == *digest {
-            self.verified.insert(*digest, stamp);
-            return Ok(true);
-        }
-        let now = fs::metadata(&path).map(|metadata| Stamp::of(&metadata));
-        if now.is_ok_and(|now| now != stamp) {
-            // Somebody has put another file there meanwhile, a good one perhaps.
-            return Ok(false);
-        }
-        tracing::error!(%digest, %found, path = %path.display(), "removing a damaged blob");
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(StorageError::io("remove the damaged", path)(error))
-            }
-            _ => Ok(false),
-        }
     }
 }
 
@@ -284,66 +222,6 @@ impl Storage for Filesystem {
     fn create_blob(&self) -> Result<Box<dyn BlobWriter>, StorageError> {
         Ok(Box::new(Writer::create(Arc::clone(&self.shared))?))
     }
-}
-
-/// A blob under a temporary name.
-struct Writer {
-    shared: Arc<Shared>,
-    file: NamedTempFile,
-}
-
-impl Writer {
-    fn create(shared: Arc<Shared>) -> Result<Self, StorageError> {
-        let file = create_temporary(&shared.root.join(BLOBS))?;
-        Ok(Self { shared, file })
-    }
-
-    fn keep(self, digest: &Digest) -> Result<(), StorageError> {
-        let path = self.shared.blob_path(digest);
-        if self.shared.renew(digest, self.file.as_file())? {
-            return Ok(());
-        }
-        // A blob of that name is replaced: it may be damaged.
-        let file = persist(self.file, &path)?;
-        let metadata = file.metadata().map_err(StorageError::io("inspect", path))?;
-        self.shared.verified.insert(*digest, Stamp::of(&metadata));
-        Ok(())
-    }
-}
-
-impl Write for Writer {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.file.write(buffer)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-impl BlobSink for Writer {
-    fn share(&mut self, source: &Blob, offset: u64, length: u64) -> io::Result<bool> {
-        append_in_kernel(self.file.as_file(), source, offset, length)
-    }
-}
-
-impl BlobWriter for Writer {
-    fn commit(self: Box<Self>, digest: &Digest, _md5: &[u8; 16]) -> Result<(), StorageError> {
-        self.keep(digest)
-    }
-}
-
-/// Whether the file system below `directory` tells what it has in memory from what
-/// must come from elsewhere. Those that can't, such as a network's, are asked only
-/// where it doesn't matter how long they take to answer.
-fn tells_cached(directory: &Path) -> bool {
-    let ask = || {
-        let mut file = create_temporary(directory).ok()?;
-        file.write_all(b"cached").ok()?;
-        let blob = Blob::in_file(Arc::new(file.reopen().ok()?), 6);
-        blob.read_now(&mut [0; 6], 0).ok()
-    };
-    matches!(ask(), Some(ReadNow::Read(_)))
 }
 
 /// Runs what may wait for the disk on a thread for that.

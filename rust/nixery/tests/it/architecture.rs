@@ -69,12 +69,14 @@ fn sources() -> Vec<(String, PathBuf)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     collect(&root, &mut files);
-    let is_test = |name: &str| {
+    let is_test = |file: &Path| {
+        let name = file.file_name().unwrap().to_str().unwrap();
         ["tests.rs", "fuzzed.rs", "contract.rs", "fixture.rs", "generated.rs"].contains(&name)
+            || file.parent().unwrap().ends_with("tests")
     };
     files
         .into_iter()
-        .filter(|file| !is_test(file.file_name().unwrap().to_str().unwrap()))
+        .filter(|file| !is_test(file))
         .map(|file| {
             let relative = file.strip_prefix(&root).unwrap();
             let top = relative.components().next().unwrap().as_os_str().to_str().unwrap();

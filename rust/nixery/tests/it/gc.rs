@@ -56,16 +56,6 @@ fn collect(server: &Server, variables: &[(&str, &str)]) -> String {
     String::from_utf8(run(&mut collector(server, variables)).stdout).unwrap()
 }
 
-/// The layers and the configuration of an image, by its manifest.
-fn pull(server: &Server, image: &str, manifest: &serde_json::Value) {
-    let layers = manifest["layers"].as_array().unwrap();
-    for blob in layers.iter().chain([&manifest["config"]]) {
-        let digest = blob["digest"].as_str().unwrap();
-        let content = server.get(&format!("/v2/{image}/blobs/{digest}"));
-        assert_eq!((content.status, &digest_of(&content.body)[..]), (200, digest), "{image}");
-    }
-}
-
 #[test]
 fn a_collection_to_half_the_bytes_leaves_whole_images() {
     let setup = Setup::new(fixtures());
@@ -112,7 +102,7 @@ fn a_collection_to_half_the_bytes_leaves_whole_images() {
         let response = server.get(&format!("/v2/{image}/manifests/{digest}"));
         if of_image[digest].exists() {
             assert_eq!(response.status, 200, "{image}");
-            pull(&server, &image, &serde_json::from_slice(manifest).unwrap());
+            server.fetch_parts(&image, &serde_json::from_slice(manifest).unwrap());
             assert_eq!(server.manifest(&image).body, *manifest);
             kept += 1;
         } else {
@@ -146,8 +136,8 @@ fn what_was_asked_for_in_the_last_hour_stays() {
     let everything = [("NIXERY_GC_MAX_BYTES", "1"), ("NIXERY_GC_KEEP", "0")];
     let said = collect(&server, &everything);
     assert!(said.contains("three"), "{said}");
-    pull(&server, "one", &by_name.json());
-    pull(&server, "two", &by_digest.json());
+    server.fetch_parts("one", &by_name.json());
+    server.fetch_parts("two", &by_digest.json());
     let digest = digest_of(&unused.body);
     assert_eq!(server.get(&format!("/v2/three/manifests/{digest}")).status, 404);
 }
@@ -166,10 +156,10 @@ fn what_was_packed_is_not_packed_again_while_any_layer_has_it() {
     let kept = server.manifest("two").json();
     let said = collect(&server, &[("NIXERY_GC_MAX_BYTES", "1")]);
     assert!(said.contains("removed cacert iana-etc three"), "{said}");
-    pull(&server, "two", &kept);
+    server.fetch_parts("two", &kept);
     let state = server.kill();
     let server = Setup::new(fixtures()).builder(BROKEN).start_in(&state);
-    pull(&server, "one/two", &server.manifest("one/two").json());
+    server.fetch_parts("one/two", &server.manifest("one/two").json());
 }
 
 #[test]
@@ -187,7 +177,7 @@ fn pulls_succeed_while_two_collectors_remove_all_they_can() {
         let puller = scope.spawn(|| {
             for number in 0..30 {
                 let image = image(number);
-                pull(&server, &image, &server.manifest(&image).json());
+                server.fetch_parts(&image, &server.manifest(&image).json());
             }
         });
         let collect = || {
@@ -205,7 +195,7 @@ fn pulls_succeed_while_two_collectors_remove_all_they_can() {
     assert_eq!(files(&storage).len(), 0, "{said}");
     let state = server.kill();
     let server = Setup::new(fixtures()).start_in(&state);
-    pull(&server, "one", &server.manifest("one").json());
+    server.fetch_parts("one", &server.manifest("one").json());
 }
 
 #[test]

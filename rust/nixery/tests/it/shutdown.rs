@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use crate::harness::{Server, Setup, fixtures, get, is_running, wait_until};
 
@@ -19,11 +19,6 @@ fn stalled(server: &Server) -> TcpStream {
     write!(client, "GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
     client.read_exact(&mut [0; 1000]).unwrap();
     client
-}
-
-fn terminate(server: &Server) {
-    let pid = Pid::from_raw(i32::try_from(server.process_id()).unwrap()).unwrap();
-    kill_process(pid, Signal::TERM).unwrap();
 }
 
 #[test]
@@ -42,7 +37,7 @@ fn clients_that_do_not_go_on_are_cut_off_at_the_deadline() {
 fn a_second_signal_ends_it_at_once() {
     let mut server = Setup::new(fixtures()).variable("NIXERY_SHUTDOWN_TIMEOUT", "600").start();
     let client = stalled(&server);
-    terminate(&server);
+    server.signal(Signal::TERM);
     wait_until("the first signal", || server.has_logged("stopping"));
     let begin = Instant::now();
     assert!(server.terminate().success());

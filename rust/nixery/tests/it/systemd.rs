@@ -7,7 +7,7 @@ use std::os::unix::net::UnixDatagram;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::harness::{Server, Setup, fixtures, get, wait_until};
@@ -53,11 +53,6 @@ impl Manager {
     }
 }
 
-fn send(server: &Server, signal: Signal) {
-    let pid = Pid::from_raw(i32::try_from(server.process_id()).unwrap()).unwrap();
-    kill_process(pid, signal).unwrap();
-}
-
 #[test]
 fn readiness_life_and_the_end_are_told() {
     let manager = Manager::new();
@@ -97,7 +92,7 @@ fn the_popularity_table_is_read_again_at_a_signal() {
     let before = digest(&server);
 
     fs::write(&table, "not a table").unwrap();
-    send(&server, Signal::HUP);
+    server.signal(Signal::HUP);
     manager.expect("RELOADING=1");
     manager.expect("READY=1");
     wait_until("the error", || server.has_logged("keeping the popularity table that there is"));
@@ -106,7 +101,7 @@ fn the_popularity_table_is_read_again_at_a_signal() {
     let popular = ["one-1.0", "two-1.0", "three-1.0", "four-1.0"];
     let popular: Vec<String> = popular.iter().map(|name| format!("\"{name}\": 1000000")).collect();
     fs::write(&table, format!("{{{}}}", popular.join(","))).unwrap();
-    send(&server, Signal::HUP);
+    server.signal(Signal::HUP);
     manager.expect("RELOADING=1");
     manager.expect("READY=1");
     wait_until("the message", || server.has_logged("read the popularity table again"));
@@ -116,21 +111,12 @@ fn the_popularity_table_is_read_again_at_a_signal() {
 /// The socket is there before the server: connections wait and are not refused.
 #[test]
 fn it_serves_on_a_socket_that_it_is_given() {
-    let give_socket = r#"
-import os, socket, sys
-listener = socket.create_server(("127.0.0.1", 0))
-if listener.fileno() != 3:
-    os.dup2(listener.fileno(), 3)
-os.set_inheritable(3, True)
-os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
-os.execv(sys.argv[1], sys.argv[1:])
-"#;
-    let mut setup = Setup::new(fixtures()).variable("PORT", "1").builder(
+    let setup = Setup::new(fixtures()).variable("PORT", "1").builder(
         // What the builder has where the server has its socket.
         r#"[ "$1" = --check ] || { readlink /proc/$$/fd/3 || echo nothing; } > "$STATE_DIRECTORY/third"
 exec "$REAL_BUILDER" "$@""#,
     );
-    setup.runner = ["python3", "-c", give_socket].map(str::to_owned).to_vec();
+    let setup = setup.socket("listener = socket.create_server(('127.0.0.1', 0))");
     let server = setup.start();
     assert!(!server.address.ends_with(":1"), "{}", server.address);
     assert_eq!(get(&server.address, "/v2/").status, 200);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::harness::{Server, Setup, digest_of, fixtures, run, wait_until};
@@ -156,10 +156,9 @@ fn a_new_certificate_needs_no_restart() {
     wait_until("the new certificate", || server.has_logged("read a new certificate"));
     text(&certificate.curl(&server, "/v2/", &[]));
     // … and at once when told; what can't be used leaves what there is.
-    let pid = Pid::from_raw(i32::try_from(server.process_id()).unwrap()).unwrap();
     let good = fs::read(certificate.key()).unwrap();
     fs::write(certificate.key(), "no key").unwrap();
-    kill_process(pid, Signal::HUP).unwrap();
+    server.signal(Signal::HUP);
     wait_until("the error", || server.has_logged("keeping the certificate that there is"));
     text(&certificate.curl(&server, "/v2/", &[]));
     fs::write(certificate.key(), good).unwrap();
@@ -219,19 +218,11 @@ fn images_are_served_by_a_unix_socket() {
 
 #[test]
 fn a_unix_socket_of_systemd_is_used_and_left() {
-    let give_socket = r#"
-import os, socket, sys
-listener = socket.socket(socket.AF_UNIX)
-listener.bind(os.environ["STATE_DIRECTORY"] + "/given.sock")
-listener.listen()
-if listener.fileno() != 3:
-    os.dup2(listener.fileno(), 3)
-os.set_inheritable(3, True)
-os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
-os.execv(sys.argv[1], sys.argv[1:])
-"#;
-    let mut setup = Setup::new(fixtures());
-    setup.runner = ["python3", "-c", give_socket].map(str::to_owned).to_vec();
+    let setup = Setup::new(fixtures()).socket(
+        "listener = socket.socket(socket.AF_UNIX)
+listener.bind(os.environ['STATE_DIRECTORY'] + '/given.sock')
+listener.listen()",
+    );
     let mut server = setup.start();
     let socket = server.state.path().join("given.sock");
     assert!(ask(&socket, "/v2/").starts_with("HTTP/1.1 200 "));

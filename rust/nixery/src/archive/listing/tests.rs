@@ -9,6 +9,24 @@ fn round_trip(listing: &Listing) -> Listing {
     serde_json::from_str(&serde_json::to_string(listing).unwrap()).unwrap()
 }
 
+impl Listing {
+    /// Whether there is anything at `path`, such as `bin/bash`.
+    fn contains(&self, path: &str) -> bool {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let mut directory = 0;
+        for part in parent.split('/').filter(|part| !part.is_empty()) {
+            let Some(&(_, Some(next))) = self.find(directory, part) else { return false };
+            directory = next;
+        }
+        self.find(directory, name).is_some()
+    }
+
+    /// The entry `name` of a directory, if there is one.
+    fn find(&self, directory: usize, name: &str) -> Option<&Entry> {
+        self.entries(directory).iter().find(|(entry, _)| entry.0 == name.as_bytes())
+    }
+}
+
 #[test]
 fn knows_what_is_in_a_package() {
     let store = Store::new();

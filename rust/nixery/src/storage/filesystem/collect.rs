@@ -8,9 +8,10 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::temporary::{create_temporary, rename, unused_name};
-use super::{BLOBS, Shared, Stamp};
+use super::{BLOBS, Shared};
 use crate::oci::Digest;
 use crate::storage::blob::open;
+use crate::storage::verified::Stamp;
 use crate::storage::{MARK_INTERVAL, Object, RecordKey, RecordKind, Removal, StorageError, Stored};
 
 impl Shared {

@@ -1,6 +1,7 @@
+use std::fs::File;
 use std::time::{Duration, SystemTime};
 
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use super::temporary::{TEMPORARY_AGE, unused_name};
 use super::*;

@@ -3,8 +3,7 @@
 //!
 //! <https://cloud.google.com/storage/docs/json_api/v1>
 
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use google_cloud_auth::credentials::{CacheableResource, Credentials};
@@ -12,12 +11,13 @@ use http::Extensions;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
-use reqwest::header::{CONTENT_TYPE, DATE};
+use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use super::clock::Clock;
 use super::error::{BucketError, message};
 use super::options::BucketOptions;
 use super::resource::{Resource, Version};
@@ -39,8 +39,7 @@ pub(super) struct Api {
     pub(super) retries: Retries,
     /// How long an answer may take.
     patience: Duration,
-    /// How far the service's clock is ahead, in seconds.
-    ahead: AtomicI64,
+    pub(super) clock: Clock,
 }
 
 /// What came of a change that was to be made to one version of an object only.
@@ -111,29 +110,8 @@ impl Api {
             bucket: format!("{}/storage/v1/b/{}", options.endpoint, options.bucket),
             retries: Retries::new(),
             patience: options.patience,
-            ahead: AtomicI64::new(0),
+            clock: Clock::default(),
         })
-    }
-
-    /// What the service's clock shows at a time of this machine's, as far as its answers
-    /// told.
-    pub(super) fn service_time(&self, time: SystemTime) -> SystemTime {
-        shifted(time, self.seconds_ahead())
-    }
-
-    /// What this machine's clock shows at a time of the service's.
-    pub(super) fn time_here(&self, time: SystemTime) -> SystemTime {
-        shifted(time, -self.seconds_ahead())
-    }
-
-    /// What time it is for the service.
-    pub(super) fn now(&self) -> SystemTime {
-        self.service_time(SystemTime::now())
-    }
-
-    /// How far the service's clock is ahead of this machine's, in seconds.
-    pub(super) fn seconds_ahead(&self) -> i64 {
-        self.ahead.load(Ordering::Relaxed)
     }
 
     pub(super) async fn stat(&self, name: &str) -> Result<Option<Resource>, BucketError> {
@@ -302,7 +280,7 @@ impl Api {
             request = request.header(reqwest::header::CONTENT_LENGTH, 0);
         }
         let response = request.send().await?;
-        self.compare_clocks(response.headers());
+        self.clock.compare(response.headers());
         let status = response.status();
         let body = response.bytes().await?;
         if status.is_success() {
@@ -310,20 +288,6 @@ impl Api {
         }
         Err(BucketError::Refused { status: status.as_u16(), message: message(&body) })
     }
-
-    fn compare_clocks(&self, headers: &http::HeaderMap) {
-        let date = headers.get(DATE).and_then(|date| date.to_str().ok());
-        let Some(date) = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) else { return };
-        let ahead = date.timestamp().as_second() - Timestamp::now().as_second();
-        self.ahead.store(ahead, Ordering::Relaxed);
-    }
-}
-
-fn shifted(time: SystemTime, seconds: i64) -> SystemTime {
-    let difference = Duration::from_secs(seconds.unsigned_abs());
-    let shifted =
-        if seconds < 0 { time.checked_sub(difference) } else { time.checked_add(difference) };
-    shifted.unwrap_or(time)
 }
 
 fn object(name: &str) -> String {

@@ -173,7 +173,7 @@ impl Bucket {
     /// Marks an object as used, unless that was done a short while ago. Whether it is
     /// still there; `None` if it has been replaced.
     pub(super) async fn mark(&self, version: &Resource) -> Result<Option<bool>, BucketError> {
-        let age = self.api.now().duration_since(version.used());
+        let age = self.api.clock.now().duration_since(version.used());
         if age.is_ok_and(|age| age >= RENEWED) {
             return Ok(match self.api.mark(version).await? {
                 Change::Made(_) => Some(true),

@@ -8,6 +8,8 @@
 
 mod api;
 mod bucket;
+mod clock;
+mod collect;
 mod download;
 mod error;
 mod key;
@@ -37,19 +39,20 @@ pub use options::{BucketOptions, Delivery, GOOGLE, Identity, PATIENCE};
 pub use setup::SetupError;
 
 use super::{
-    Blob, BlobWriter, MARK_INTERVAL, Object, RecordKey, RecordKind, Removal, Served, Storage,
-    StorageError, Stored,
+    Blob, BlobWriter, MARK_INTERVAL, Object, RecordKey, Removal, Served, Storage, StorageError,
+    Stored,
 };
 use crate::error_chain::ErrorChain;
 use crate::oci::Digest;
-use api::{Api, Change};
-use bucket::{BLOBS, Bucket, Kind, NO_STORE, RENEWED, ROUNDS, STAGING, checksums_of, name_of};
+use api::Api;
+use bucket::{Bucket, Kind, NO_STORE, checksums_of, name_of};
+use collect::ABANDONED;
 use download::Remote;
 use error::about;
 use redirect::Redirects;
 use renewed::Renewed;
-use resource::{Checksums, Resource};
-use upload::{Upload, remove_parts};
+use resource::Checksums;
+use upload::Upload;
 
 /// How long a blob that was seen is taken to be there when a client asks for it, without
 /// the bucket being asked.
@@ -57,10 +60,6 @@ const SEEN: Duration = MARK_INTERVAL;
 
 /// Objects that are remembered to be there. Each takes about 150 bytes.
 const REMEMBERED: usize = 100_000;
-
-/// After this time, what is left of an unfinished blob is removed: whoever wrote it is
-/// gone.
-const ABANDONED: Duration = Duration::from_hours(24);
 
 /// A bucket with blobs and records.
 #[derive(Debug)]
@@ -127,26 +126,7 @@ impl Gcs {
 
     /// Removes what writers that were killed have left.
     pub async fn remove_abandoned(&self) -> Result<(), StorageError> {
-        self.remove_unfinished(ABANDONED).await
-    }
-
-    /// Removes unfinished blobs that nobody has written to for so long.
-    async fn remove_unfinished(&self, least: Duration) -> Result<(), StorageError> {
-        let bucket = &self.shared.bucket;
-        let prefix = format!("{STAGING}/");
-        let parts = bucket.api.list(&prefix).await.map_err(about("list", bucket.url(&prefix)))?;
-        let now = bucket.api.now();
-        let is_old =
-            |part: &&Resource| now.duration_since(part.used()).is_ok_and(|age| age >= least);
-        let old = parts.iter().filter(is_old);
-        let mut prefixes: Vec<&str> =
-            old.filter_map(|part| Some(part.name.rsplit_once('/')?.0)).collect();
-        prefixes.dedup();
-        for prefix in prefixes {
-            tracing::info!(prefix = bucket.url(prefix), "removing an unfinished blob");
-            remove_parts(bucket, prefix).await;
-        }
-        Ok(())
+        self.shared.remove_unfinished(ABANDONED).await
     }
 
     fn blob(&self, digest: &Digest, size: u64) -> Blob {
@@ -166,17 +146,17 @@ impl Gcs {
             _ => self.blob_size(digest).await,
         }
     }
+}
 
+impl Shared {
     fn about(
         &self,
         action: &'static str,
         object: &Object,
     ) -> impl FnOnce(BucketError) -> StorageError {
-        about(action, self.shared.bucket.url(&name_of(object)))
+        about(action, self.bucket.url(&name_of(object)))
     }
-}
 
-impl Shared {
     fn forget(&self, object: &Object) {
         self.marked.remove(object);
         if let Object::Blob(digest) = object {
@@ -195,12 +175,12 @@ impl Storage for Gcs {
 
     async fn read_record(&self, key: &RecordKey) -> Result<Option<Bytes>, StorageError> {
         let object = Object::Record(key.clone());
-        self.shared.bucket.get(&name_of(&object)).await.map_err(self.about("read", &object))
+        self.shared.bucket.get(&name_of(&object)).await.map_err(self.shared.about("read", &object))
     }
 
     async fn write_record(&self, key: &RecordKey, content: &[u8]) -> Result<(), StorageError> {
         let object = Object::Record(key.clone());
-        let fail = self.about("write", &object);
+        let fail = self.shared.about("write", &object);
         let wrote = async {
             let content = Bytes::copy_from_slice(content);
             let checksums = checksums_of(content.clone()).await?;
@@ -215,7 +195,7 @@ impl Storage for Gcs {
     async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, StorageError> {
         let object = Object::Blob(*digest);
         let found = self.shared.bucket.api.stat(&name_of(&object)).await;
-        let Some(resource) = found.map_err(self.about("look for", &object))? else {
+        let Some(resource) = found.map_err(self.shared.about("look for", &object))? else {
             self.shared.forget(&object);
             return Ok(None);
         };
@@ -230,7 +210,7 @@ impl Storage for Gcs {
 
     async fn serve_blob(&self, digest: &Digest) -> Result<Option<Served>, StorageError> {
         let Some(size) = self.size_if_there(digest).await? else { return Ok(None) };
-        let ahead = self.shared.bucket.api.seconds_ahead();
+        let ahead = self.shared.bucket.api.clock.seconds_ahead();
         let Some(redirects) = &self.shared.redirects else {
             return Ok(Some(Served::Here(self.blob(digest, size))));
         };
@@ -262,55 +242,18 @@ impl Storage for Gcs {
         let checksums = Checksums::of(&content);
         let (bucket, name) = (&self.shared.bucket, name_of(&object));
         let put = bucket.ensure_content(&name, &checksums, content, media_type).await;
-        put.map_err(self.about("write", &object))?;
+        put.map_err(self.shared.about("write", &object))?;
         self.shared.seen.insert(digest, (checksums.size, Instant::now()));
         self.shared.marked.insert(object, Instant::now());
         Ok(digest)
     }
 
     async fn touch(&self, object: &Object) -> Result<bool, StorageError> {
-        let now = Instant::now();
-        if self.shared.marked.get(object).is_some_and(|marked| now - marked < RENEWED) {
-            return Ok(true);
-        }
-        let (bucket, name) = (&self.shared.bucket, name_of(object));
-        let mark = async {
-            for _ in 0..ROUNDS {
-                let Some(resource) = bucket.api.stat(&name).await? else { return Ok(false) };
-                if let Some(is_there) = bucket.mark(&resource).await? {
-                    return Ok(is_there);
-                }
-            }
-            Err(BucketError::Contended)
-        };
-        let is_there = mark.await.map_err(self.about("mark", object))?;
-        if is_there {
-            self.shared.marked.insert(object.clone(), now);
-        } else {
-            self.shared.forget(object);
-        }
-        Ok(is_there)
+        self.shared.touch(object).await
     }
 
     async fn list(&self) -> Result<Vec<Stored>, StorageError> {
-        let bucket = &self.shared.bucket;
-        let mut all = Vec::new();
-        let prefixes = [None].into_iter().chain(RecordKind::ALL.map(Some));
-        for kind in prefixes {
-            let prefix = format!("{}/", kind.map_or(BLOBS, RecordKind::directory));
-            let found = bucket.api.list(&prefix).await;
-            let found = found.map_err(about("list", bucket.url(&prefix)))?;
-            all.extend(found.into_iter().filter_map(|resource| {
-                let key = Digest::from_hex(resource.name.strip_prefix(&prefix)?)?;
-                let object = match kind {
-                    None => Object::Blob(key),
-                    Some(kind) => Object::Record(RecordKey { kind, key }),
-                };
-                let used = bucket.api.time_here(resource.used());
-                Some(Stored { object, size: resource.size(), used })
-            }));
-        }
-        Ok(all)
+        self.shared.list().await
     }
 
     async fn remove(
@@ -318,24 +261,7 @@ impl Storage for Gcs {
         object: &Object,
         not_used_since: SystemTime,
     ) -> Result<Removal, StorageError> {
-        let (bucket, name) = (&self.shared.bucket, name_of(object));
-        let remove = async {
-            let Some(version) = bucket.api.stat(&name).await? else { return Ok(Removal::Absent) };
-            if bucket.api.time_here(version.used()) > not_used_since {
-                return Ok(Removal::Used);
-            }
-            Ok(match bucket.api.delete(&name, Some(&version)).await? {
-                Change::Made(()) => Removal::Removed,
-                Change::Absent => Removal::Absent,
-                // It was marked, or written, since it was looked at.
-                Change::OtherVersion => Removal::Used,
-            })
-        };
-        let removal = remove.await.map_err(self.about("remove", object))?;
-        if removal != Removal::Used {
-            self.shared.forget(object);
-        }
-        Ok(removal)
+        self.shared.remove(object, not_used_since).await
     }
 
     fn create_blob(&self) -> Result<Box<dyn BlobWriter>, StorageError> {

@@ -257,7 +257,7 @@ async fn diagnose(bucket: &Bucket, action: &'static str, error: BucketError) -> 
 }
 
 fn clocks(bucket: &Bucket) -> String {
-    match bucket.api.seconds_ahead() {
+    match bucket.api.clock.seconds_ahead() {
         ahead if ahead.abs() < 30 => "the clocks agree".to_owned(),
         ahead if ahead < 0 => {
             format!("this machine's clock is {} seconds ahead of the service's: set it", -ahead)

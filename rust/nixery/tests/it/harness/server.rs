@@ -12,10 +12,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::packages::repository;
-use super::{Response, Source, get, nix_config};
+use super::{Response, Source, digest_of, get, nix_config};
 
 /// How long a server may take to start.
 const START: Duration = Duration::from_secs(30);
@@ -45,6 +47,22 @@ impl Setup {
 
     pub(crate) fn builder(mut self, script: &str) -> Self {
         self.builder = Some(script.to_owned());
+        self
+    }
+
+    /// Has the server be given a socket as systemd does it: what these lines of Python
+    /// make, as `listener`.
+    pub(crate) fn socket(mut self, make: &str) -> Self {
+        let script = format!(
+            "import os, socket, sys
+{make}
+if listener.fileno() != 3:
+    os.dup2(listener.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[1], sys.argv[1:])"
+        );
+        self.runner = ["python3", "-c", &script].map(str::to_owned).to_vec();
         self
     }
 
@@ -154,7 +172,7 @@ impl Setup {
 
 /// The address in the message that says it serves.
 fn address(line: &str) -> Option<String> {
-    let entry: serde_json::Value = serde_json::from_str(line).ok()?;
+    let entry: Value = serde_json::from_str(line).ok()?;
     (entry["message"] == "serving").then(|| entry["address"].as_str().unwrap().to_owned())
 }
 
@@ -176,6 +194,17 @@ impl Server {
         let response = self.get(&format!("/v2/{image}/manifests/latest"));
         assert_eq!(response.status, 200, "{image}: {}", response.text());
         response
+    }
+
+    /// Fetches the layers and the configuration that a manifest of an image names, and
+    /// checks that they are what their digests say.
+    pub(crate) fn fetch_parts(&self, image: &str, manifest: &Value) {
+        let layers = manifest["layers"].as_array().unwrap();
+        for blob in layers.iter().chain([&manifest["config"]]) {
+            let digest = blob["digest"].as_str().unwrap();
+            let content = self.get(&format!("/v2/{image}/blobs/{digest}"));
+            assert_eq!((content.status, &digest_of(&content.body)[..]), (200, digest), "{image}");
+        }
     }
 
     /// The files with blobs.
@@ -213,7 +242,7 @@ impl Server {
     }
 
     /// What it has logged, entry by entry.
-    pub(crate) fn log(&self) -> Vec<serde_json::Value> {
+    pub(crate) fn log(&self) -> Vec<Value> {
         let log = self.log.lock().unwrap();
         log.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
@@ -225,10 +254,13 @@ impl Server {
         Arc::clone(&self.state)
     }
 
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     /// Asks it to end, and waits until it has.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

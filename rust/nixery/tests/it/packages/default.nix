@@ -34,6 +34,14 @@ let
       chmod +x $out/bin/${name}
       echo ${toString references} > $out/share/${name}/references
     '';
+
+  # Whose processes a test knows by the seconds.
+  hangs =
+    name: seconds:
+    package name ''
+      echo waiting for ever
+      sleep ${toString seconds}
+    '';
 in
 rec {
   cacert = package "cacert-1.0" ''
@@ -94,28 +102,10 @@ rec {
     exit 1
   '';
   # One for each test that needs one: Nix builds a derivation only once at a time.
-  hanging = package "hanging-1.0" ''
-    echo waiting for ever
-    sleep 86391
-  '';
-  hanging-2 = package "hanging-2.0" ''
-    echo waiting for ever
-    sleep 86392
-  '';
-  hanging-3 = package "hanging-3.0" ''
-    echo waiting for ever
-    sleep 86393
-  '';
-  hanging-4 = package "hanging-4.0" ''
-    echo waiting for ever
-    sleep 86394
-  '';
-  hanging-5 = package "hanging-5.0" ''
-    echo waiting for ever
-    sleep 86395
-  '';
-  hanging-6 = package "hanging-6.0" ''
-    echo waiting for ever
-    sleep 86396
-  '';
+  hanging = hangs "hanging-1.0" 86391;
+  hanging-2 = hangs "hanging-2.0" 86392;
+  hanging-3 = hangs "hanging-3.0" 86393;
+  hanging-4 = hangs "hanging-4.0" 86394;
+  hanging-5 = hangs "hanging-5.0" 86395;
+  hanging-6 = hangs "hanging-6.0" 86396;
 }

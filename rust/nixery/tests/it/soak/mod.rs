@@ -1,6 +1,7 @@
 //! Mixed use for as long as one likes: servers that are killed at random moments, and a
 //! day in which everything moves. `checks/soak.sh` runs them at length.
 
+mod client;
 mod clients;
 mod day;
 mod kills;
@@ -10,6 +11,8 @@ mod stored;
 
 use std::env;
 use std::str::FromStr;
+
+pub(crate) use stored::Stored;
 
 /// A number that `checks/soak.sh` sets.
 fn setting<T: FromStr>(name: &str, default: T) -> T {

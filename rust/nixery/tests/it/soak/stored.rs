@@ -12,13 +12,13 @@ use crate::harness::{BUCKET, Emulator, get};
 
 /// Everything that is stored, by its name (`layers/2e69…`), and how much is unfinished.
 #[derive(Debug, Default)]
-pub(super) struct Stored {
+pub(crate) struct Stored {
     objects: BTreeMap<String, Vec<u8>>,
-    pub(super) unfinished: usize,
+    pub(crate) unfinished: usize,
 }
 
 impl Stored {
-    pub(super) fn in_directory(storage: &Path) -> Self {
+    pub(crate) fn in_directory(storage: &Path) -> Self {
         let mut stored = Self::default();
         for directory in fs::read_dir(storage).unwrap() {
             let directory = directory.unwrap();
@@ -56,7 +56,7 @@ impl Stored {
     }
 
     /// The digests of all blobs.
-    pub(super) fn blobs(&self) -> Vec<String> {
+    pub(crate) fn blobs(&self) -> Vec<String> {
         let names = self.objects.keys().filter_map(|name| name.strip_prefix("layers/"));
         names.map(|name| format!("sha256:{name}")).collect()
     }
@@ -71,7 +71,7 @@ impl Stored {
 
     /// Checks that each blob is what its name says, that each record is whole, and that
     /// what records promise is there.
-    pub(super) fn check(&self) {
+    pub(crate) fn check(&self) {
         for (name, content) in &self.objects {
             if let Some(hex) = name.strip_prefix("layers/") {
                 assert_eq!(Digest::of(content).hex(), hex, "a blob");

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use super::fault_proxy::{Fault, FaultProxy, Rule};
 use super::uploads::{noise, read, write};
 use super::*;
+use crate::storage::RecordKind;
 
 const FOREVER: usize = usize::MAX;
 

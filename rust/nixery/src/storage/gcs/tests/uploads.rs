@@ -5,6 +5,8 @@ use std::io::Write;
 use md5::{Digest as _, Md5};
 
 use super::*;
+use crate::storage::RecordKind;
+use crate::storage::gcs::api::Change;
 
 /// Bytes that don't repeat.
 pub(super) fn noise(length: usize) -> Vec<u8> {
@@ -152,7 +154,7 @@ async fn what_a_killed_server_left_is_removed_when_it_is_old() {
     }
     gcs.remove_abandoned().await.unwrap();
     assert_eq!(gcs.shared.bucket.api.list("staging/").await.unwrap().len(), 3);
-    gcs.remove_unfinished(Duration::ZERO).await.unwrap();
+    gcs.shared.remove_unfinished(Duration::ZERO).await.unwrap();
     nothing_is_left(&gcs).await;
 }
 

@@ -1,20 +1,20 @@
 //! Who may pull, and who may have images made.
 
+mod names;
+mod pages;
+mod users;
+
 use std::fs;
-use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::harness::{
-    BROKEN, COUNTING, LISTING, Repository, Response, Server, Setup, calls, fixtures, request,
-    wait_until,
+    BROKEN, COUNTING, Repository, Response, Server, Setup, calls, fixtures, request, wait_until,
 };
 
 /// By Apache's `htpasswd -nbB -C 4`, with the passwords `secret` and `other`.
@@ -268,114 +268,6 @@ fn everybody_sees_what_they_may_pull() {
 }
 
 #[test]
-fn pages_of_others_have_nothing_made_where_nobody_logs_in_either() {
-    let server = Setup::new(fixtures()).builder(COUNTING).start();
-    for site in ["cross-site", "same-site"] {
-        for (method, path) in [
-            ("POST", "/api/v1/builds/one/latest"),
-            ("GET", "/v2/one/manifests/latest"),
-            ("HEAD", "/v2/one/manifests/latest"),
-            ("GET", "/api/v1/packages"),
-        ] {
-            let answer = request(&server.address, method, path, &[("Sec-Fetch-Site", site)]);
-            assert_eq!(answer.status, 403, "{method} {path} {site}");
-        }
-    }
-    assert_eq!(calls(&server), 0);
-    let made =
-        request(&server.address, "GET", "/v2/one/manifests/latest", &[("Sec-Fetch-Site", "none")]);
-    assert_eq!(made.status, 200, "what somebody types is nobody else's: {}", made.text());
-    // What there is already can be had by any page.
-    let digest = made.header("docker-content-digest");
-    for path in [&format!("/v2/one/manifests/{digest}"), "/v2/", "/builds", "/"] {
-        let answer = request(&server.address, "GET", path, &[("Sec-Fetch-Site", "cross-site")]);
-        assert_eq!(answer.status, 200, "{path}");
-    }
-}
-
-/// Names that are shown to somebody, with their state, once they aren't looked for any more.
-fn names(server: &Server, query: &str, authorization: &str) -> (String, Vec<String>) {
-    let mut found = (String::new(), Vec::new());
-    wait_until("the names", || {
-        let answer = get(server, &format!("/api/v1/packages?{query}"), authorization);
-        assert_eq!(answer.status, 200, "{query} {authorization}: {}", answer.text());
-        let answer = answer.json();
-        let names = answer["packages"].as_array().unwrap().iter();
-        let names = names.map(|name| name.as_str().unwrap().to_owned()).collect();
-        found = (answer["state"].as_str().unwrap().to_owned(), names);
-        found.0 != "indexing"
-    });
-    found
-}
-
-#[test]
-fn names_of_packages_are_for_who_has_a_right_to_some() {
-    let users = Users::new();
-    let server = users.known_to(Setup::new(fixtures()).builder(LISTING)).start();
-    // Once, whoever said to be anonymous had Nix list all of them.
-    for authorization in ["", "Bearer anonymous"] {
-        let answer = get(&server, "/api/v1/packages", authorization);
-        assert_eq!((answer.status, answer.error().0.as_str()), (401, "UNAUTHORIZED"));
-        assert!(answer.header("www-authenticate").starts_with("Basic "), "{answer:?}");
-    }
-    assert_eq!(calls(&server), 0);
-
-    let users = Users::new();
-    let setup = users
-        .known_to(Setup::new(fixtures()).builder(LISTING))
-        .variable("NIXERY_ACCESS_RULES", "bob may pull one, t*; ci may build three");
-    let state = Arc::new(TempDir::new().unwrap());
-    let server = setup.start_in(&state);
-    let ann = basic("ann", "secret");
-    let answer = get(&server, "/api/v1/packages", &ann);
-    assert_eq!((answer.status, answer.error().0.as_str()), (403, "DENIED"));
-    let (bob, ci) = (basic("bob", "other"), "Bearer ci-token");
-    assert_eq!(names(&server, "", &bob), ("unavailable".to_owned(), Vec::new()));
-    assert_eq!(calls(&server), 0, "who may only pull has Nix do nothing");
-    let of = |names: &[&str]| ("ready".to_owned(), names.iter().map(|&n| n.to_owned()).collect());
-    assert_eq!(names(&server, "prefix=th", ci), of(&["three"]));
-    assert_eq!(names(&server, "prefix=o", ci).1, Vec::<String>::new());
-    assert_eq!(calls(&server), 1);
-    assert_eq!(names(&server, "prefix=one", &bob), of(&["one"]));
-    assert_eq!(names(&server, "prefix=three", &bob), of(&["three"]));
-    assert_eq!(calls(&server), 1);
-}
-
-#[test]
-fn names_of_other_branches_are_looked_up_for_who_may_build() {
-    let (users, repository) = (Users::new(), Repository::of_fixtures());
-    let first = repository.git(&["rev-parse", "HEAD"]);
-    repository.git(&["branch", "other"]);
-    let setup = users
-        .known_to(Setup::new(repository.source()).builder(LISTING))
-        .variable("NIXERY_ACCESS_RULES", "bob may pull; ci may build");
-    let state = Arc::new(TempDir::new().unwrap());
-    let server = setup.start_in(&state);
-    let (bob, ci) = (basic("bob", "other"), "Bearer ci-token");
-    let queries = ["tag=other&prefix=on".to_owned(), format!("tag={first}&prefix=on")];
-    for query in &queries {
-        assert_eq!(names(&server, query, &bob), ("unavailable".to_owned(), Vec::new()), "{query}");
-    }
-    // Nobody has asked where such a branch is: there need not even be one.
-    assert_eq!(names(&server, "tag=nowhere", &bob).0, "unavailable");
-    assert_eq!(calls(&server), 0);
-    let one = ("ready".to_owned(), vec!["one".to_owned()]);
-    for query in &queries {
-        assert_eq!(names(&server, query, ci), one, "{query}");
-        assert_eq!(names(&server, query, &bob), one, "{query}");
-    }
-    let before = calls(&server);
-    server.kill();
-
-    // What was saved is known after a restart.
-    let server = setup.builder(BROKEN).start_in(&state);
-    for query in &queries {
-        assert_eq!(names(&server, query, &bob), one, "{query}");
-    }
-    assert!(before > 0 && calls(&server) == before);
-}
-
-#[test]
 fn when_a_branch_moves_there_is_still_the_image_of_before() {
     let (users, repository) = (Users::new(), Repository::of_fixtures());
     let setup = Setup::new(repository.source()).variable("NIXERY_SOURCE_REFRESH", "5");
@@ -395,84 +287,4 @@ fn when_a_branch_moves_there_is_still_the_image_of_before() {
     assert_eq!(answer.body, before.body);
     assert_eq!(manifest(&server, "one", &basic("ann", "secret")).header("warning"), "");
     assert_eq!(manifest(&server, "one", "").header("warning"), "");
-}
-
-#[test]
-fn users_are_read_again_when_they_have_changed() {
-    let users = Users::new();
-    let server = users.known_to(Setup::new(fixtures())).start();
-    let (ann, ci) = (basic("ann", "secret"), "Bearer ci-token");
-    assert_eq!(get(&server, "/v2/", &ann).status, 200);
-    let hang_up = || {
-        let pid = Pid::from_raw(i32::try_from(server.process_id()).unwrap()).unwrap();
-        kill_process(pid, Signal::HUP).unwrap();
-    };
-    users.write("htpasswd", &format!("{BOB}\n\neve:secret\n"));
-    hang_up();
-    wait_until("the complaint", || server.has_logged("keeping the users that there are"));
-    let place = format!("{}: line 3", users.0.path().join("htpasswd").display());
-    assert!(server.has_logged(&place) && !server.has_logged("eve:secret"), "{:?}", server.log());
-    assert_eq!(get(&server, "/v2/", &ann).status, 200);
-
-    users.write("htpasswd", BOB);
-    users.write("tokens", "");
-    hang_up();
-    wait_until("the new users", || server.has_logged("read the files with users again"));
-    for authorization in [&ann, ci] {
-        assert_eq!(get(&server, "/v2/", authorization).status, 401, "{authorization}");
-    }
-    assert_eq!(get(&server, "/v2/", &basic("bob", "other")).status, 200);
-}
-
-#[test]
-fn who_was_removed_is_out_at_once_though_other_things_hang() {
-    let users = Users::new();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/popularity.json", listener.local_addr().unwrap());
-    // Answers once, at the start, and then never.
-    thread::spawn(move || {
-        let mut held = Vec::new();
-        for (index, stream) in listener.incoming().enumerate() {
-            let mut stream = stream.unwrap();
-            if index == 0 {
-                let _ = stream.read(&mut [0; 4096]).unwrap();
-                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").unwrap();
-            } else {
-                held.push(stream);
-            }
-        }
-    });
-    let setup = users.known_to(Setup::new(fixtures())).variable("NIX_POPULARITY_URL", &url);
-    let server = setup.start();
-    let pid = Pid::from_raw(i32::try_from(server.process_id()).unwrap()).unwrap();
-    for (user, password, left) in [("ann", "secret", BOB), ("bob", "other", ANN)] {
-        assert_eq!(get(&server, "/v2/", &basic(user, password)).status, 200);
-        users.write("htpasswd", left);
-        let begin = Instant::now();
-        kill_process(pid, Signal::HUP).unwrap();
-        wait_until("the removal", || get(&server, "/v2/", &basic(user, password)).status == 401);
-        assert!(begin.elapsed() < Duration::from_secs(20), "it took {:?}", begin.elapsed());
-        users.write("htpasswd", &format!("{ANN}\n{BOB}\n"));
-        kill_process(pid, Signal::HUP).unwrap();
-        wait_until("the return", || get(&server, "/v2/", &basic(user, password)).status == 200);
-    }
-    assert!(!server.has_logged("popularity table"), "{:?}", server.log());
-}
-
-#[test]
-fn files_that_cannot_be_used_are_named_with_their_line() {
-    for (name, content, expected) in [
-        ("htpasswd", format!("{ANN}\nbob:$apr1$x$y\n"), "htpasswd: line 2: the password of bob"),
-        ("tokens", "ci:ci-token\n".to_owned(), "tokens: line 1: the token of ci"),
-    ] {
-        let users = Users::new();
-        users.write(name, &content);
-        let setup = users.known_to(Setup::new(fixtures()));
-        let (status, log) = setup.try_start_in(&Arc::new(TempDir::new().unwrap())).err().unwrap();
-        assert_eq!(status.code(), Some(1), "{log}");
-        assert!(log.contains(expected) && !log.contains("ci-token"), "{log}");
-    }
-    let missing = Setup::new(fixtures()).variable("NIXERY_ACCESS_TOKENS", "/does/not/exist");
-    let (_, log) = missing.try_start_in(&Arc::new(TempDir::new().unwrap())).err().unwrap();
-    assert!(log.contains("/does/not/exist; NIXERY_ACCESS_TOKENS (access.tokens)"), "{log}");
 }

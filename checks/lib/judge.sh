@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # $work is of the script that uses this file
-# How clients.sh, systemd.sh and own-image.sh judge: each test is a line of TAP, and
-# what a command printed is shown where it failed. They set $work, a directory.
+# How scripts judge: each test is a line of TAP, and what a command printed is shown where
+# it failed. It is in $work, a directory.
 
 passed=0 failed=0 status=0
 
@@ -13,9 +13,12 @@ result() { # GOOD DESCRIPTION
     failed=$((failed + 1))
     echo "not ok - $2"
     echo "#   status $status; printed:"
-    tail -n 15 "$work/output" | cut -c 1-500 | sed 's/^/#   /'
+    show_output
   fi
 }
+
+# show_output: what the last command printed, for a test that failed.
+show_output() { tail -n 15 "$work/output" | cut -c 1-500 | sed 's/^/#   /'; }
 
 run() {
   status=0

@@ -1,30 +1,30 @@
 //! Making layers: found, put together from others, or packed on threads of their own,
 //! straight into the storage.
 
-use std::collections::HashMap;
+mod plan;
+
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::try_join_all;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::error::AssembleError;
 use super::packages::package_paths;
 use crate::archive::rootfs::{self, pack_rootfs};
 use crate::archive::{
-    LAYER_MEMORY, Level, Listing, PackError, Packed, PathMembers, PathSource, Pool, put_together,
+    LAYER_MEMORY, Level, PackError, Packed, PathMembers, PathSource, Pool, put_together,
 };
-use crate::cache::{
-    LayerRecord, PackageRecord, PathRecord, Records, layer_key, path_key, rootfs_key,
-};
+use crate::cache::{LayerRecord, PathRecord, Records, layer_key, path_key, rootfs_key};
 use crate::concurrent::try_all;
-use crate::counters::{self, CacheLayer};
-use crate::oci::Digest;
-use crate::storage::{Blob, Object, RecordKey, Storage, StorageError};
+use crate::counters;
+use crate::storage::{Object, RecordKey, Storage, StorageError};
 use crate::store_path::StorePath;
+use plan::Recipe;
+pub(super) use plan::{Content, Plan};
 
 /// Layers that are read and written at the same time, for all images together.
 /// With more than one, a small layer doesn't leave the compressing threads idle
@@ -45,47 +45,6 @@ impl std::fmt::Debug for Packer {
         f.debug_struct("Packer").field("level", &self.level).finish_non_exhaustive()
     }
 }
-
-/// What a layer holds.
-pub(super) enum Content {
-    /// Store paths, sorted.
-    StorePaths(Vec<StorePath>),
-    /// The root file system over these packages.
-    RootFs(Vec<Arc<PackageRecord>>),
-}
-
-/// How to come by a layer.
-pub(super) enum Plan {
-    /// It is stored.
-    Known(RecordKey, LayerRecord),
-    /// It is to be made.
-    Make(RecordKey, Recipe),
-}
-
-/// What a layer is made of.
-pub(super) enum Recipe {
-    /// Store paths, from the store or from other layers.
-    StorePaths(Vec<PathSource>),
-    /// What the packages have at the top, by package.
-    RootFs(Vec<(StorePath, Listing)>),
-}
-
-impl Plan {
-    /// The paths that must be in the store.
-    pub(super) fn paths_to_pack(&self) -> impl Iterator<Item = &StorePath> {
-        let sources = match self {
-            Self::Make(_, Recipe::StorePaths(sources)) => &sources[..],
-            Self::Known(..) | Self::Make(_, Recipe::RootFs(_)) => &[],
-        };
-        sources.iter().filter_map(|source| match source {
-            PathSource::Store(path) => Some(path),
-            PathSource::Layer { .. } => None,
-        })
-    }
-}
-
-/// Layers that others are made from, opened once. Each is `None` if it is missing.
-type Opened = Mutex<HashMap<Digest, Option<Blob>>>;
 
 /// Set when dropped: whoever no longer waits for a layer ends its packing.
 #[derive(Default)]
@@ -122,83 +81,6 @@ impl Packer {
     /// The compression level.
     pub(super) fn level(&self) -> u8 {
         self.level.get()
-    }
-
-    /// How to come by layers with `contents`, in their order. With `reuse`, store
-    /// paths are taken from layers that have them.
-    pub(super) async fn plan(
-        &self,
-        contents: Vec<Content>,
-        reuse: bool,
-    ) -> Result<Vec<Plan>, AssembleError> {
-        let opened = Opened::default();
-        let plan = |content| self.plan_one(content, reuse, &opened);
-        try_all(contents.into_iter().map(plan)).await
-    }
-
-    async fn plan_one(
-        &self,
-        content: Content,
-        reuse: bool,
-        opened: &Opened,
-    ) -> Result<Plan, AssembleError> {
-        let key = self.key(&content);
-        let known = self.find(&key).await?;
-        counters::looked_up(CacheLayer::Record(key.kind.directory()), known.is_some());
-        if let Some(record) = known {
-            return Ok(Plan::Known(key, record));
-        }
-        let recipe = match content {
-            Content::StorePaths(paths) => {
-                let sources = paths.into_iter().map(|path| async move {
-                    let found = if reuse { self.find_path(&path, opened).await? } else { None };
-                    Ok::<_, AssembleError>(found.unwrap_or(PathSource::Store(path)))
-                });
-                Recipe::StorePaths(try_all(sources).await?)
-            }
-            Content::RootFs(packages) => {
-                let listing = |record: &Arc<PackageRecord>| {
-                    (record.package.path.clone(), record.listing.clone())
-                };
-                Recipe::RootFs(packages.iter().map(listing).collect())
-            }
-        };
-        Ok(Plan::Make(key, recipe))
-    }
-
-    /// Where the bytes of a store path are that was packed before.
-    async fn find_path(
-        &self,
-        path: &StorePath,
-        opened: &Opened,
-    ) -> Result<Option<PathSource>, AssembleError> {
-        let key = path_key(self.level(), path);
-        let Some(record) = self.records.read::<PathRecord>(&key).await? else { return Ok(None) };
-        let digest = record.blob.digest;
-        let known = opened.lock().await.get(&digest).cloned();
-        let blob = if let Some(blob) = known {
-            blob
-        } else {
-            let blob = self.records.storage().open_blob(&digest).await?;
-            if blob.is_some() {
-                // Until it is read, Nix may run for long.
-                self.records.storage().touch(&Object::Blob(digest)).await?;
-            }
-            opened.lock().await.insert(digest, blob.clone());
-            blob
-        };
-        let members = record.members;
-        let is_whole = |blob: &Blob| {
-            let end = members.offset.checked_add(members.length());
-            members.path == *path && end.is_some_and(|end| end <= blob.size())
-        };
-        match blob {
-            Some(blob) if is_whole(&blob) => Ok(Some(PathSource::Layer { members, blob })),
-            _ => {
-                tracing::warn!(%path, "a record names a layer that is missing: packed again");
-                Ok(None)
-            }
-        }
     }
 
     /// Makes the layers that aren't stored yet, in the order of `plans`. Fails where one

@@ -1,4 +1,5 @@
-//! Asking the builder for names, and what they are: one question at a time.
+//! Having the builder list the names of a set, and say what they are, once for all who want
+//! to know.
 
 use std::sync::Arc;
 use std::time::Duration;
