@@ -58,6 +58,7 @@ def start(browsers, report, given, origin, profile, **options):
 def with_javascript(report, browser, registry, pool, look):
     host = registry.address
     front_page.composes(report, browser, host)
+    front_page.keeps_tags(report, browser, host)
     front_page.makes(report, browser, host)
     builds.shows_what_was_pulled(report, browser, registry)
     browser.open("/")

@@ -237,6 +237,33 @@ def takes_apart(browser, host):
     equal(browser.driver.execute_async_script(parse, [text for text, *_ in expected], host), expected)
 
 
+def keeps_tags(report, browser, host):
+    """As where packages come from nixpkgs or a repository; the server here has no answers."""
+    script = browser.command(
+        "Page.addScriptToEvaluateOnNewDocument",
+        source="""
+        window.fetch = () => new Promise(() => {});
+        document.addEventListener("readystatechange", () => {
+          if (document.readyState === "interactive") composer.dataset.tags = "yes";
+        });
+        """,
+    )
+    with report.test("a tag is kept where the package source has some"):
+        # From elsewhere, as what is behind the `#` alone loads nothing.
+        browser.open("/builds")
+        browser.open("/#packages=git+jq:26.05")
+        commands(browser, f"docker run --rm -ti {host}/shell/git/jq:26.05 bash")
+        equal(browser.text("#problem"), "")
+        type_packages(browser, f"docker pull {host}/git:Main")
+        commands(browser, f"docker pull {host}/git:Main")
+        equal(browser.one("#packages").get_attribute("value"), "git:Main")
+    with report.test("… but not two"):
+        type_packages(browser, "git:26.05 jq:unstable")
+        browser.shows("one tag: 26.05 or unstable", "#problem", 5)
+        commands(browser, "")
+    browser.command("Page.removeScriptToEvaluateOnNewDocument", **script)
+
+
 def clipboard(browser):
     read = "const done = arguments[0]; navigator.clipboard.readText().then(done, () => done(''))"
     return browser.driver.execute_async_script(read)

@@ -102,6 +102,7 @@ fn names_move_with_the_package_set_and_are_kept_for_its_commit() {
     assert_eq!((&found["packages"], &found["revision"]), (&json!(["one"]), &json!(first)));
     let page = get(&server.address, "/");
     assert!(page.text().contains(&format!("at commit <code>{first}</code>")), "{}", page.text());
+    assert!(page.text().contains("data-tags=\"yes\""), "the composer keeps tags");
     server.kill();
 
     let server = setup.start_in(&state);
@@ -123,7 +124,8 @@ fn names_move_with_the_package_set_and_are_kept_for_its_commit() {
 #[test]
 fn the_front_page_has_names_listed_before_they_are_typed() {
     let server = Setup::new(debian()).builder(LISTING).start();
-    assert_eq!(get(&server.address, "/").status, 200);
+    let page = get(&server.address, "/");
+    assert!(page.text().contains("data-tags=\"no\""), "a directory has none: {}", page.text());
     wait_until("the names are listed", || calls(&server) == 1);
 }
 
