@@ -244,7 +244,7 @@ def keeps_tags(report, browser, host):
         source="""
         window.fetch = () => new Promise(() => {});
         document.addEventListener("readystatechange", () => {
-          if (document.readyState === "interactive") composer.dataset.tags = "yes";
+          if (document.readyState === "interactive") document.getElementById("composer")?.setAttribute("data-tags", "yes");
         });
         """,
     )
