@@ -59,12 +59,28 @@ export NIXERY_NIX_ALLOWED_URIS=$pinned
 start_server "$work/server.log"
 start_dockerd
 
+# Two more, where one has to log in, and where one may: each with a storage of its own.
+user=ann:secret pages=$port
+echo "ann:$(echo -n secret | sha256sum | cut -d ' ' -f 1)" >"$work/tokens"
+export NIXERY_ACCESS_TOKENS=$work/tokens
+begin() {
+  port=$(free_port "$2") STATE_DIRECTORY=$work/$1
+  mkdir "$STATE_DIRECTORY"
+  PORT=$port NIXERY_ACCESS_URL=http://localhost:$port start_server "$work/$1.log"
+}
+begin closed 25130
+closed=$port
+export NIXERY_ACCESS_RULES='anonymous may pull; * may build'
+begin mixed 25140
+mixed=$port
+
 # --- Looking ----------------------------------------------------------------------
 
 screenshots=${NIXERY_SCREENSHOTS:-$work/screenshots}
 mkdir -p "$screenshots"
 
-attend "$(python_of_apt)" -B "$repository/checks/browser" --server "localhost:$port" --gates "$work/gates" --axe "$axe" \
+attend "$(python_of_apt)" -B "$repository/checks/browser" --server "localhost:$pages" --gates "$work/gates" --axe "$axe" \
+  --closed "localhost:$closed" --mixed "localhost:$mixed" --user "$user" \
   --screenshots "$screenshots" --work "$work" </dev/null
 status=$?
 

@@ -10,6 +10,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import access
 import builds
 import clients
 import completion
@@ -23,7 +24,7 @@ from tap import Report, say
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
-    for name in ("server", "gates", "axe", "screenshots", "work"):
+    for name in ("server", "gates", "axe", "screenshots", "work", "closed", "mixed", "user"):
         arguments.add_argument(f"--{name}", required=True)
     given = arguments.parse_args()
     # So that the browser is ended as well.
@@ -40,6 +41,10 @@ def main():
         browser = start(browsers, report, given, origin, "without-javascript", javascript=False)
         front_page.without_javascript(report, browser, given.server)
         looks.at_what_was_loaded(report, browser, [origin])
+        browser = start(browsers, report, given, origin, "logged-in")
+        access.needs_a_login(report, browser, given.closed, given.user)
+        browser = start(browsers, report, given, origin, "logged-out")
+        access.has_something_for_all(report, browser, given.mixed)
     return report.summarize()
 
 
@@ -55,6 +60,7 @@ def with_javascript(report, browser, registry, pool, look):
     host = registry.address
     builds.says_what_to_do_without_any(report, browser, host, look)
     front_page.composes(report, browser, host)
+    front_page.keeps_tags(report, browser, host)
     front_page.makes(report, browser, host)
     builds.shows_what_was_pulled(report, browser, registry)
     browser.open("/")

@@ -63,7 +63,7 @@ class Browser:
         )
         self.driver.set_page_load_timeout(30)
         self.driver.set_script_timeout(30)
-        self._urls, self._console = [], []
+        self._urls, self._console, self._challenges = [], [], []
 
     def quit(self):
         self.driver.quit()
@@ -210,6 +210,11 @@ class Browser:
                 # Not those of the page that Chromium itself begins with.
                 if not event["params"]["documentURL"].startswith("chrome://"):
                     self._urls.append(event["params"]["request"]["url"])
+            elif event["method"] == "Network.responseReceivedExtraInfo":
+                headers = event["params"]["headers"].items()
+                self._challenges += [
+                    value for name, value in headers if name.lower() == "www-authenticate" and value.startswith("Basic")
+                ]
             elif event["method"] == "Network.webSocketCreated":
                 self._urls.append(event["params"]["url"])
         self._console += [entry["message"] for entry in self.driver.get_log("browser")]
@@ -218,6 +223,12 @@ class Browser:
         """Addresses of all that was asked for, with everything that pages loaded."""
         self._read_logs()
         return self._urls
+
+    def challenges(self):
+        """Each time that a user would have been asked for a password since the last call."""
+        self._read_logs()
+        challenges, self._challenges = self._challenges, []
+        return challenges
 
     def console(self):
         """All errors and warnings: of scripts, of what is forbidden, of failed requests."""

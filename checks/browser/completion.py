@@ -99,6 +99,37 @@ def completes(report, browser, host, look):
         suggestions.disappear()
         equal(browser.text("#problem"), "")
         equal(browser.path, "/")
+    with report.test("… nor before the list is there"):
+        for key in "ENTER", "RETURN":
+            browser.one("#packages").send_keys(Keys.CONTROL, "a")
+            browser.one("#packages").send_keys("jq", getattr(Keys, key))
+            browser.tab_to("#shell")
+            browser.press(getattr(Keys, key))
+            browser.one("#packages").click()
+        time.sleep(1)
+        equal(browser.text("#problem"), "")
+        equal(browser.path, "/")
+    with report.test("a set is completed to what is in it"):
+        suggestions.appear_for("python3p", "python3packages.", 30)
+        browser.press(Keys.ARROW_DOWN, Keys.ENTER)
+        wait_until("a package in it", lambda: "python3packages.requests" in suggestions.names(), 30)
+        equal(suggestions.attribute("value"), "python3packages.")
+        suggestions.option("python3packages.requests").click()
+        commands(browser, f"docker run --rm -ti {host}/shell/python3packages.requests bash")
+    with report.test("what stands at the front of names is known, too"):
+        for word in ("shell", "amd64", "arm64"):
+            suggestions.appear_for(word[:-1], word)
+            browser.press(word[-1])
+            suggestions.disappear()
+            equal(browser.text("#hint"), "")
+    with report.test("the server is not asked for what can't be a name"):
+        before = len(browser.urls())
+        browser.one("#packages").send_keys(Keys.CONTROL, "a")
+        for key in "+/?&ä$(":
+            browser.press(f"x{key}")
+            time.sleep(0.3)
+        asked = [url for url in browser.urls()[before:] if "/api/v1/packages?" in url]
+        equal([url for url in asked if "prefix=x&" not in url], [])
     with report.test("… and not at all with Escape"):
         suggestions.appear_for("git hto", "htop")
         browser.press(Keys.ESCAPE)

@@ -1,5 +1,7 @@
 """The front page: what it says, and the composer."""
 
+import time
+
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
@@ -13,6 +15,14 @@ def type_packages(browser, text):
     """Types them and leaves the field, so that nothing is suggested any more."""
     browser.one("#packages").send_keys(Keys.CONTROL, "a")
     browser.one("#packages").send_keys(text, Keys.TAB)
+
+
+def paste(browser, text):
+    """Instead of what is there, as from another window."""
+    write = "const [text, done] = arguments; navigator.clipboard.writeText(text).then(done, done)"
+    assert browser.driver.execute_async_script(write, text) is None
+    browser.one("#packages").send_keys(Keys.CONTROL, "a")
+    browser.one("#packages").send_keys(Keys.CONTROL, "v")
 
 
 def choose(browser, platform):
@@ -66,12 +76,17 @@ def composes(report, browser, host):
         commands(browser, f"docker run --rm -ti {host}/arm64/shell/jq bash")
     with report.test("… and no shell without one"):
         browser.one("#shell").click()
-        commands(browser, f"docker run --rm -ti {host}/arm64/jq")
+        # An image without one runs nothing of its own accord.
+        commands(browser, f"docker pull {host}/arm64/jq")
     with report.test("what was chosen is there again after a reload"):
         browser.driver.refresh()
-        commands(browser, f"docker run --rm -ti {host}/arm64/jq")
+        commands(browser, f"docker pull {host}/arm64/jq")
         choose(browser, "")
-        commands(browser, f"docker run --rm -ti {host}/jq")
+        commands(browser, f"docker pull {host}/jq")
+
+    with report.test("… but for one that is a package"):
+        type_packages(browser, "jq bash")
+        commands(browser, f"docker run --rm -ti {host}/jq/bash bash")
 
     with report.test("what can't be a name is said, and there is no command for it"):
         type_packages(browser, "jq c++")
@@ -89,6 +104,36 @@ def composes(report, browser, host):
     with report.test("a name with host and tag can be pasted"):
         type_packages(browser, f"{host}/arm64/shell/git:latest")
         commands(browser, f"docker run --rm -ti {host}/arm64/shell/git bash")
+        equal(browser.one("#packages").get_attribute("value"), "git")
+        assert browser.one("#shell").is_selected()
+        equal(browser.one("#platform").get_attribute("value"), "arm64")
+    browser.command(
+        "Browser.grantPermissions",
+        origin=browser.origin,
+        permissions=["clipboardReadWrite", "clipboardSanitizedWrite"],
+    )
+    with report.test("… and all that the pages show"):
+        choose(browser, "")
+        for pasted in (
+            f"docker run --rm -ti {host}/shell/git/jq bash",
+            f"http://{host}/builds/shell/git/jq/latest",
+        ):
+            paste(browser, pasted)
+            commands(browser, f"docker run --rm -ti {host}/shell/git/jq bash")
+            equal(browser.one("#packages").get_attribute("value"), "git jq")
+        for pasted in (f"docker pull {host}/git/jq:latest", f"http://{host}/git/jq", "nixery.dev/git/jq"):
+            paste(browser, pasted)
+            commands(browser, f"docker pull {host}/git/jq")
+            equal(browser.text("#problem"), "")
+        paste(browser, f"docker run --rm -ti {host}/arm64/shell/git bash")
+        commands(browser, f"docker run --rm -ti {host}/arm64/shell/git bash")
+    with report.test("… and what is left out of it is said"):
+        for ending, said in ((":26.05", "the tag 26.05"), ("@sha256:0123456789abcdef", "the digest sha256:0123456789ab")):
+            type_packages(browser, f"git{ending}")
+            commands(browser, f"docker run --rm -ti {host}/arm64/shell/git bash")
+            browser.shows(f"left out: {said}", "#problem", 5)
+    with report.test("what is pasted is taken apart"):
+        takes_apart(browser, host)
     with report.test("… and what registries know only at the front may stand anywhere"):
         type_packages(browser, "git, shell arm64 git")
         commands(browser, f"docker run --rm -ti {host}/arm64/shell/git bash")
@@ -107,18 +152,31 @@ def composes(report, browser, host):
         commands(browser, "")
         browser.press(Keys.TAB)
         browser.shows("python3packages.", "#problem")
+    with report.test("there is no command for a package that there isn't"):
+        type_packages(browser, "git zzz")
+        browser.shows("there is no package zzz", "#problem", 20)
+        commands(browser, "")
+        assert not browser.button("Make it now").is_enabled()
+        browser.picture("composer-unknown")
+    with report.test("… nor for a set of them, or what is no package"):
+        type_packages(browser, "python3packages")
+        browser.shows("python3packages is a set of packages", "#problem", 20)
+        type_packages(browser, "some-string")
+        browser.shows("there is no package some-string", "#problem", 20)
+        commands(browser, "")
+    with report.test("… but for one that Nix has something against"):
+        type_packages(browser, "unfree-thing")
+        time.sleep(2)
+        equal(browser.text("#problem"), "")
     type_packages(browser, "jq")
+    choose(browser, "")
+    browser.one("#shell").click()
 
     with report.test("the command is copied by its button"):
-        browser.command(
-            "Browser.grantPermissions",
-            origin=browser.origin,
-            permissions=["clipboardReadWrite", "clipboardSanitizedWrite"],
-        )
         browser.button("Copy").click()
         wait_until(
             "the clipboard",
-            lambda: clipboard(browser) == f"docker run --rm -ti {host}/jq",
+            lambda: clipboard(browser) == f"docker pull {host}/jq",
             5,
         )
     with report.test("… and that is said"):
@@ -126,8 +184,10 @@ def composes(report, browser, host):
 
     with report.test("a package that doesn't exist is named when it is to be made"):
         for _ in range(5):
-            type_packages(browser, "gti")
-            browser.button("Make it now").click()
+            # Before it is known that there isn't one.
+            browser.run("packages.value = 'gti'")
+            browser.run("packages.dispatchEvent(new Event('input', { bubbles: true }))")
+            browser.run("document.querySelector('[name=make]').click()")
             browser.shows("Could not find Nix packages: gti (did you mean git?)")
             if browser.path == "/":
                 break
@@ -136,12 +196,72 @@ def composes(report, browser, host):
         equal(browser.path, "/")
         browser.picture("composer-missing")
     with report.test("… and it is said when the server can't be asked"):
+        type_packages(browser, "jq")
         browser.be_offline(True)
         try:
             browser.button("Make it now").click()
             browser.shows("can't be reached", "#said", 5)
         finally:
             browser.be_offline(False)
+
+
+def takes_apart(browser, host):
+    """Of addresses, commands and names: packages, tags, and whether they are an image's whole name."""
+    parse = """
+    const [texts, host, done] = arguments;
+    import("/assets/pasted.js").then(({ parse }) => done(texts.map((text) => {
+      const { words, tags, isReference } = parse(text, host);
+      return [text, [...words, ...[...tags].map((tag) => `:${tag}`)].join(" "), isReference];
+    })));
+    """
+    expected = [
+        ["git, jq htop", "git jq htop", False],
+        ["GeoIP", "geoip", False],
+        ["git jq:26.05", "git jq :26.05", False],
+        ["git:Release-1.0", "git :Release-1.0", False],
+        ["docker git jq", "docker git jq", False],
+        ["python3packages.requests/git", "python3packages.requests git", False],
+        [f"{host}/git", "git", True],
+        ["localhost/git", "git", True],
+        ["nixery.dev/git/jq", "git jq", True],
+        ["python.example/git", "git", True],
+        ["[::1]:80/git", "git", True],
+        [f"docker://{host}/git", "git", True],
+        [f"https://{host}/builds/arm64/git/26.05", "arm64 git :26.05", True],
+        [f"$ sudo docker run -p 80:80 -v /a:/b {host}/git:26.05 git log", "git :26.05", True],
+        [f"kubectl run one --image={host}/shell/git", "shell git", True],
+        ["FROM nixery.dev/shell/git AS tools", "shell git", True],
+        ["--rm", "--rm", False],
+        ["c++", "c++", False],
+    ]
+    equal(browser.driver.execute_async_script(parse, [text for text, *_ in expected], host), expected)
+
+
+def keeps_tags(report, browser, host):
+    """As where packages come from nixpkgs or a repository; the server here has no answers."""
+    script = browser.command(
+        "Page.addScriptToEvaluateOnNewDocument",
+        source="""
+        window.fetch = () => new Promise(() => {});
+        document.addEventListener("readystatechange", () => {
+          if (document.readyState === "interactive") document.getElementById("composer")?.setAttribute("data-tags", "yes");
+        });
+        """,
+    )
+    with report.test("a tag is kept where the package source has some"):
+        # From elsewhere, as what is behind the `#` alone loads nothing.
+        browser.open("/builds")
+        browser.open("/#packages=git+jq:26.05")
+        commands(browser, f"docker run --rm -ti {host}/shell/git/jq:26.05 bash")
+        equal(browser.text("#problem"), "")
+        type_packages(browser, f"docker pull {host}/git:Main")
+        commands(browser, f"docker pull {host}/git:Main")
+        equal(browser.one("#packages").get_attribute("value"), "git:Main")
+    with report.test("… but not two"):
+        type_packages(browser, "git:26.05 jq:unstable")
+        browser.shows("one tag: 26.05 or unstable", "#problem", 5)
+        commands(browser, "")
+    browser.command("Page.removeScriptToEvaluateOnNewDocument", **script)
 
 
 def clipboard(browser):
@@ -218,10 +338,10 @@ def with_keys_alone(report, browser, host):
         browser.press(Keys.SPACE)
         browser.tab_to("#platform")
         browser.press(Keys.ARROW_DOWN, Keys.ARROW_DOWN)
-        commands(browser, f"docker run --rm -ti {host}/arm64/htop/jq")
+        commands(browser, f"docker pull {host}/arm64/htop/jq")
         browser.picture("with-keys")
         browser.press(Keys.ARROW_UP, Keys.ARROW_UP)
-        commands(browser, f"docker run --rm -ti {host}/htop/jq")
+        commands(browser, f"docker pull {host}/htop/jq")
         browser.tab_to("button make")
         browser.press(Keys.ENTER)
         wait_until("the page", lambda: browser.path == "/builds/htop/jq/latest", 10)

@@ -52,6 +52,27 @@ prepares "names in a restricted evaluation" '.names == ["_2to3", "pyYAML", "requ
 ask "$(names_request "$(path_source "$work/nowhere")" "")"
 refuses source_not_found "the names of no source"
 
+# What names are, so that people are shown which of them can be chosen.
+kinds_request() {
+  jq -cn --argjson source "$(path_source "$work/set")" --arg system "$system" \
+    '{ protocol: 1, $source, $system, kinds_of: $ARGS.positional }' --args -- "$@"
+}
+ask "$(kinds_request hello 4th python3packages python3packages.requests hello.name text function functor renamed gti)"
+prepares "what names are" '.revision == null and has("graph") == false and .kinds == {
+  "hello": "package", "4th": "package", "python3packages": "set", "python3packages.requests": "package",
+  "hello.name": "other", "text": "other", "function": "other", "functor": "other",
+  "renamed": "unknown", "gti": "unknown" }'
+ask "$(kinds_request)"
+prepares "what no names are" '.kinds == {}'
+ask "$(kinds_request hello aborts)"
+refuses evaluation_failed "what names are of which one aborts" '.error.message | contains("no way")'
+ask "$(kinds_request hello text | jq '.evaluation = { restricted: true }')"
+prepares "what names are in a restricted evaluation" '.kinds == { "hello": "package", "text": "other" }'
+ask "$(kinds_request '"; builtins.abort ""')"
+refuses invalid_request "kinds of what is no name" '.error.message | endswith("is not the name of a package")'
+ask "$(kinds_request hello | jq '.roots = "/"')"
+refuses invalid_request "roots of kinds" '.error.message == "unknown field \"roots\" in a request for kinds"'
+
 mkdir -p "$work/many"
 echo '_: builtins.listToAttrs (map (n: { name = "package${toString (n * 7919)}Name"; value = n; }) (builtins.genList (n: n) 25000))' >"$work/many/default.nix"
 started=$(date +%s%N)

@@ -78,11 +78,11 @@ resolve_packages() {
   fi
 }
 
-# Prints the names of the set that the request asks for.
-list_names() {
+# look_for WHAT REQUEST: evaluates what people choose from, or says why that can't be done.
+look_for() {
   local status=0
   restrict_evaluation
-  evaluate "$work/resolved" '[]' --argstr names_in "${request[names_in]}" || status=$?
+  evaluate "$work/resolved" '[]' --argstr "$1" "$2" || status=$?
   if ((status)); then
     if [[ ! -v request[restricted] ]]; then
       cp "$work/log" "$work/names-log"
@@ -91,6 +91,18 @@ list_names() {
     fi
     fail_evaluation "$status" "" "the names of the package set cannot be evaluated"
   fi
+}
+
+# Prints what the names of the request are.
+tell_kinds() {
+  look_for kinds_of "${request[kinds_of]}"
+  jq -c --argjson protocol "$protocol" --argjson revision "$revision" \
+    '{ $protocol, $revision, kinds }' "$work/resolved"
+}
+
+# Prints the names of the set that the request asks for.
+list_names() {
+  look_for names_in "${request[names_in]}"
   if ! jq -e '.listed | has("names")' "$work/resolved" >/dev/null; then
     fail not_found "there is no set $(jq -r . <<<"${request[names_in]}")" \
       "$(jq -cn --argjson name "${request[names_in]}" '{ packages: [{ $name, near: [] }] }')"

@@ -113,6 +113,12 @@ def paths_request:
   | options
   | roots;
 
+# A list of names. It is one argument of a program, which Linux limits to 128 KiB.
+def names_of(field; $name):
+  need(field | type == "array"; "\($name) must be a list")
+  | field |= map(package)
+  | need(field | tojson | length <= 100000; "there are too many packages");
+
 # The names of a set instead of packages. Nothing is realised, so there is nothing to root.
 def names_request:
   only(["protocol", "source", "system", "names_in", "config", "options", "evaluation"]; " in a request for names")
@@ -120,13 +126,17 @@ def names_request:
   | .names_in |= if . == "" then . else package end
   | options;
 
+# What names are, instead of packages.
+def kinds_request:
+  only(["protocol", "source", "system", "kinds_of", "config", "options", "evaluation"]; " in a request for kinds")
+  | evaluated
+  | names_of(.kinds_of; "kinds_of")
+  | options;
+
 def packages_request:
   only(["protocol", "source", "system", "packages", "config", "options", "evaluation", "roots"]; "")
   | evaluated
-  | need(.packages | type == "array"; "packages must be a list")
-  | .packages |= map(package)
-  # They are one argument of a program, which Linux limits to 128 KiB.
-  | need(.packages | tojson | length <= 100000; "there are too many packages")
+  | names_of(.packages; "packages")
   | options
   | roots;
 
@@ -135,6 +145,7 @@ def request:
   | need(.protocol == 1; "protocol must be 1, not \(.protocol | shown)")
   | if has("paths") then paths_request
     elif has("names_in") then names_request
+    elif has("kinds_of") then kinds_request
     else packages_request
     end;
 
@@ -149,7 +160,10 @@ def lines:
   if has("paths") then { paths: (.paths | join(" ")), roots }
   else
     { source: (.source | fetched | tojson), system, config: (.config | tojson) }
-    + (if has("names_in") then { names_in: (.names_in | tojson) } else { packages: (.packages | tojson), roots } end)
+    + (if has("names_in") then { names_in: (.names_in | tojson) }
+       elif has("kinds_of") then { kinds_of: (.kinds_of | tojson) }
+       else { packages: (.packages | tojson), roots }
+       end)
     + (.evaluation | {
         restricted: (if .restricted then "1" else null end),
         no_import_from_derivation: (if .import_from_derivation then null else "1" end),

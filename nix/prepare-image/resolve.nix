@@ -11,13 +11,15 @@
 #   not_a_package  with `reason`
 #   refused        evaluation threw; evaluate it with `catch = false` to hear why
 # `names` has the attribute names of every set in which something was missing, and
-# `listed` those of the set that `names_in` leads to, or what of that is missing.
+# `listed` those of the set that `names_in` leads to, or what of that is missing;
+# `kinds` says what each name of `kinds_of` is.
 {
   source,
   system,
   packages,
   config ? "null",
   names_in ? "null",
+  kinds_of ? "[]",
   # Where the source is, if it has been fetched.
   path ? null,
   catch ? true,
@@ -304,12 +306,36 @@ let
       };
 
   listed = list (fromJSON names_in);
+
+  kindOf =
+    name:
+    let
+      found = lookUp name;
+      kind =
+        if found ? missing then
+          "unknown"
+        else if isDerivation found.value then
+          "package"
+        else if isAttrs found.value && !(found.value ? __functor) then
+          "set"
+        else
+          "other";
+      tried = tryEval kind;
+    in
+    if tried.success then tried.value else "unknown";
+
+  kinds = listToAttrs (
+    map (name: {
+      inherit name;
+      value = kindOf name;
+    }) (fromJSON kinds_of)
+  );
 in
 # The set is forced even when nothing is asked of it: so its own faults show.
 builtins.seq set {
   store = builtins.storeDir;
   packages = answers;
-  inherit listed;
+  inherit listed kinds;
   names = listToAttrs (
     map (answer: {
       name = answer.parent;

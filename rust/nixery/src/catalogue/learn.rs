@@ -1,4 +1,5 @@
-//! Having the builder list the names of a set, once for all who want them.
+//! Having the builder list the names of a set, and say what they are, once for all who want
+//! to know.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::kinds::Names;
 use super::shelf::Entry;
 use super::{Inner, PATIENCE, SetOf, State};
 use crate::error_chain::ErrorChain;
@@ -24,6 +26,9 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// The same for a package set itself, which may have to be fetched first.
 const LIMIT_AT_THE_TOP: Duration = Duration::from_mins(2);
+
+/// For how long Nix may find out what names are, in several calls.
+const LIMIT_FOR_KINDS: Duration = Duration::from_mins(1);
 
 /// Those who wait for Nix, and whose turn it is.
 #[derive(Debug)]
@@ -64,8 +69,8 @@ impl Inner {
             if !set.is_empty() {
                 let (outer, name) = set.rsplit_once('.').unwrap_or(("", set));
                 let (state, entry) = self.names(source, outer).await;
-                let names = entry.and_then(|entry| entry.names.ok()).unwrap_or_default();
-                if names.binary_search_by(|known| (**known).cmp(name)).is_err() {
+                let names = entry.and_then(|entry| entry.names.ok());
+                if names.is_none_or(|names| names.find(name).is_none()) {
                     return (state, None);
                 }
             }
@@ -135,6 +140,34 @@ impl Inner {
             }
         }
         self.shelf.put(of, snapshot, names);
+    }
+
+    /// Asks the builder what some names of a set are; this is gone on with when nobody waits
+    /// any more.
+    pub(super) async fn learn_kinds(
+        self: &Arc<Self>,
+        of: SetOf,
+        snapshot: Snapshot,
+        names: &Arc<Names>,
+        asked: Vec<usize>,
+    ) {
+        let ask = self.kinds.join(
+            (of, snapshot),
+            |()| None,
+            |((_, set), snapshot)| {
+                let (inner, names) = (Arc::clone(self), Arc::clone(names));
+                async move {
+                    let queue = if set.is_empty() { &inner.top } else { &inner.within };
+                    let Ok(_place) = queue.places.try_acquire() else { return };
+                    // Never closed.
+                    let Ok(_turn) = queue.turn.acquire().await else { return };
+                    let at = (&*inner.builder, snapshot.source(), inner.system);
+                    names.learn(asked, &set, at, LIMIT_FOR_KINDS).await;
+                }
+            },
+        );
+        // Whoever is shown names has no need to wait for it.
+        let _ = timeout(PATIENCE / 4, ask).await;
     }
 }
 

@@ -3,6 +3,7 @@
 //! The builder is asked for a set's names when somebody first wants to see them, and
 //! again when the package set has moved; meanwhile the names of before are shown.
 
+mod kinds;
 mod learn;
 mod shelf;
 
@@ -13,11 +14,12 @@ use tokio::time::timeout;
 
 use crate::cache::Directory;
 use crate::flights::Flights;
-use crate::nix::Builder;
+use crate::nix::{Builder, Kind};
 use crate::pin::Pins;
 use crate::source::{Snapshot, SourceAt};
+use kinds::{AT_ONCE, within};
 use learn::Queue;
-use shelf::Shelf;
+use shelf::{Entry, Shelf};
 
 /// For how long somebody waits who asks; after that, the names are looked for without
 /// him.
@@ -44,6 +46,8 @@ struct Inner {
     system: &'static str,
     shelf: Shelf,
     flights: Flights<(SetOf, Snapshot), ()>,
+    /// The same, for what names are.
+    kinds: Flights<(SetOf, Snapshot), ()>,
     /// For package sets themselves.
     top: Queue,
     /// For sets in them, which may be slow, and are chosen by whoever asks.
@@ -62,7 +66,9 @@ pub struct Completion {
     pub revision: Option<String>,
     /// Whether they are all that there are now.
     pub state: State,
-    /// The names; those that begin with it come first, and both kinds are sorted.
+    /// The names; those that begin with it come first, and both kinds are sorted. A dot is
+    /// after each that is known to be a set, and those that are known to be neither a set
+    /// nor a package are left out.
     pub names: Vec<String>,
     /// Whether there are more.
     pub has_more: bool,
@@ -83,7 +89,7 @@ pub enum Look {
 pub enum State {
     /// They are.
     Ready,
-    /// They are being looked for; what is shown is of before, if anything.
+    /// They, or what they are, are being looked for; what is shown is of before, if anything.
     Indexing,
     /// They can't be had at the moment.
     Unavailable,
@@ -103,6 +109,7 @@ impl Catalogue {
             system,
             shelf: Shelf::new(saved, system),
             flights: Flights::default(),
+            kinds: Flights::default(),
             top: Queue::new(),
             within: Queue::new(),
             used: Mutex::default(),
@@ -152,7 +159,7 @@ impl Catalogue {
         if typed.split('.').count() > DEEPEST {
             return Completion {
                 revision: None,
-                state: State::Ready,
+                state: State::Unavailable,
                 names: Vec::new(),
                 has_more: false,
             };
@@ -170,15 +177,36 @@ impl Catalogue {
             names: Vec::new(),
             has_more: false,
         };
-        let Some(names) = entry.and_then(|entry| entry.names.ok()) else { return completion };
-        let begin = names.iter().filter(|name| name.starts_with(start));
-        let contain = names.iter().filter(|name| name.contains(start) && !name.starts_with(start));
-        let mut found = begin
-            .chain(contain)
-            .map(|name| if set.is_empty() { name.clone() } else { format!("{set}.{name}") })
-            .filter(|name| shown(name));
-        completion.names = found.by_ref().take(limit).collect();
+        let Some(Entry { snapshot, names: Ok(names), .. }) = entry else { return completion };
+        if names.is_empty() {
+            // Packages may have others in them, which are not listed.
+            completion.state = State::Unavailable;
+            return completion;
+        }
+        let found = || {
+            let is_named = |&index: &usize| names.kind(index) != Some(Kind::Other);
+            names
+                .matching(start)
+                .filter(is_named)
+                .filter(|&index| shown(&within(set, names.get(index))))
+        };
+        let is_new = |index: &usize| names.kind(*index).is_none();
+        if state == State::Ready && look == Look::Ask && found().take(limit).any(|n| is_new(&n)) {
+            let asked = found().take(limit.max(AT_ONCE)).filter(is_new).take(AT_ONCE).collect();
+            let of = (source.clone(), set.to_owned());
+            self.0.learn_kinds(of, snapshot, &names, asked).await;
+        }
+        let mut found = found();
+        let shown: Vec<usize> = found.by_ref().take(limit).collect();
         completion.has_more = found.next().is_some();
+        if state == State::Ready && look == Look::Ask && shown.iter().any(is_new) {
+            completion.state = State::Indexing;
+        }
+        let is_set = |index| names.kind(index) == Some(Kind::Set);
+        completion.names = shown
+            .into_iter()
+            .map(|n| within(set, names.get(n)) + if is_set(n) { "." } else { "" })
+            .collect();
         completion
     }
 }

@@ -7,6 +7,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::task::spawn_blocking;
 
+use super::kinds::Names;
 use super::{SetOf, State};
 use crate::cache::Directory;
 use crate::oci::Digest;
@@ -47,7 +48,7 @@ pub(super) struct Entry {
     pub(super) snapshot: Snapshot,
     /// As they are written in names of images, sorted; how often they could not be had,
     /// one time after another.
-    pub(super) names: Result<Arc<[String]>, usize>,
+    pub(super) names: Result<Arc<Names>, usize>,
     read: Instant,
 }
 
@@ -57,13 +58,13 @@ struct Weights;
 impl Weighter<SetOf, Entry> for Weights {
     fn weight(&self, (_, set): &SetOf, entry: &Entry) -> u64 {
         // The source and the snapshot have a few URLs and hashes.
-        let names = entry.names.as_ref().map_or(0, |names| weight(names));
+        let names = entry.names.as_ref().map_or(0, |names| weight(names.iter()));
         set.len() as u64 + 10 * OVERHEAD + names
     }
 }
 
-fn weight(names: &[String]) -> u64 {
-    names.iter().map(|name| name.len() as u64 + OVERHEAD).sum()
+fn weight<'a>(names: impl Iterator<Item = &'a str>) -> u64 {
+    names.map(|name| name.len() as u64 + OVERHEAD).sum()
 }
 
 impl Shelf {
@@ -80,13 +81,13 @@ impl Shelf {
         let before = self.known.peek(&of).filter(|entry| entry.snapshot == snapshot);
         let failures = before.and_then(|entry| entry.names.err()).unwrap_or_default();
         let names = names.filter(|names| {
-            let fits = weight(names) <= LARGEST;
+            let fits = weight(names.iter().map(String::as_str)) <= LARGEST;
             if !fits {
                 tracing::warn!(set = of.1, "a set has more names than are kept in memory");
             }
             fits
         });
-        let names = names.map(Arc::from).ok_or(failures + 1);
+        let names = names.map(|names| Arc::new(Names::new(names))).ok_or(failures + 1);
         self.known.insert(of, Entry { snapshot, names, read: Instant::now() });
     }
 

@@ -14,6 +14,7 @@ use crate::platform::Platform;
 pub(super) async fn index(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
     let host = escape(&shared.address(&headers).host);
     let platform = shared.registry.default_platform;
+    let has_tags = shared.registry.source.has_tags();
     let body = format!(
         r#"<h1>Container images, made when they are pulled</h1>
 <p class="lead">The name of an image lists <a href="https://nixos.org">Nix</a> packages. This
@@ -23,8 +24,8 @@ registry makes the image of those, with all they need, when somebody pulls it.</
 {composer}<div id="layers"></div>
 {names}"#,
         source = packages_come_from(&shared).await,
-        composer = composer(&host, platform),
-        names = names(platform),
+        composer = composer(&host, platform, has_tags),
+        names = names(platform, has_tags),
     );
     let title = "Nixery – container images, made when they are pulled";
     page(&shared, &Page { title, here: "/", body: &body, scripts: &["composer.js"] })
@@ -51,9 +52,10 @@ async fn packages_come_from(shared: &Shared) -> String {
 }
 
 /// Where scripts compose a name, and a command with it; nothing without them.
-fn composer(host: &str, platform: Platform) -> String {
+fn composer(host: &str, platform: Platform, has_tags: bool) -> String {
+    let tags = if has_tags { "yes" } else { "no" };
     format!(
-        r#"<form id="composer" class="card" data-host="{host}" hidden>
+        r#"<form id="composer" class="card" data-host="{host}" data-tags="{tags}" hidden>
 <div class="fields">
 <div class="combobox"><label for="packages">Packages</label> <small id="hint" role="status"></small>
 <input type="text" id="packages" name="packages" value="git jq" autocomplete="off" spellcheck="false"
@@ -63,7 +65,7 @@ fn composer(host: &str, platform: Platform) -> String {
 <div class="check"><input type="checkbox" id="shell" name="shell" checked>
 <label for="shell">with a shell</label></div>
 <div><label for="platform">Platform</label>
-<select id="platform" name="platform"><option value="">{platform} (usual here)</option>
+<select id="platform" name="platform"><option value="">{platform} (default)</option>
 <option value="amd64">amd64</option><option value="arm64">arm64</option></select></div>
 </div>
 <div class="output">
@@ -72,6 +74,7 @@ fn composer(host: &str, platform: Platform) -> String {
 <p id="problem" role="status"></p>
 <button name="copy" type="button" data-copies="command">Copy</button></div>
 </div>
+<p id="login" hidden><a href="/login">Log in</a> <span></span></p>
 <div class="actions"><button name="make" type="submit">Make it now, and watch</button>
 <span id="said" role="status"></span></div>
 </form>
@@ -80,7 +83,12 @@ fn composer(host: &str, platform: Platform) -> String {
 }
 
 /// The rules of names.
-fn names(platform: Platform) -> String {
+fn names(platform: Platform, has_tags: bool) -> String {
+    let tags = if has_tags {
+        "<div><dt><code>…:TAG</code></dt>\n<dd>At the end, it chooses a release or a branch.</dd></div>\n"
+    } else {
+        ""
+    };
     format!(
         r#"<section>
 <h2>Names of images</h2>
@@ -93,7 +101,7 @@ fn names(platform: Platform) -> String {
 <dd>At the front, it stands for bash, coreutils, moreutils and nano.</dd></div>
 <div><dt><code>arm64/…</code>, <code>amd64/…</code></dt>
 <dd>At the front, it chooses a platform. Without, it is {platform}.</dd></div>
-</dl>
+{tags}</dl>
 </section>
 "#
     )

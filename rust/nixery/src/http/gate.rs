@@ -27,6 +27,7 @@ use super::builds::NO_STORE;
 use super::error::ApiError;
 use super::forwarded::Client;
 use super::layout::error_page;
+use super::login::{LOGIN_PATH, Sender};
 use super::manifests::IMMUTABLE;
 use super::verify::{Busy, Verifier};
 use super::{API_VERSION, Shared};
@@ -156,12 +157,17 @@ fn presented(headers: &HeaderMap) -> Result<Presented, String> {
 /// what answers them.
 pub(super) async fn pass(
     State(shared): State<Arc<Shared>>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
+    let sender = Sender::of(&request);
+    sender.answer(let_pass(shared, request, next).await)
+}
+
+async fn let_pass(shared: Arc<Shared>, mut request: Request, next: Next) -> Response {
     let Some(gate) = &shared.registry.gate else { return next.run(request).await };
     let path = request.uri().path();
-    let is_page = path.starts_with("/builds");
+    let is_page = path.starts_with("/builds") || path == LOGIN_PATH;
     if !(is_page || path == "/v2" || path.starts_with("/v2/") || path.starts_with("/api/")) {
         return next.run(request).await;
     }

@@ -115,6 +115,8 @@ pub(super) async fn asset(
         "completion.js" => (SCRIPT, include_str!("assets/completion.js")),
         "composer.js" => (SCRIPT, include_str!("assets/composer.js")),
         "copy.js" => (SCRIPT, include_str!("assets/copy.js")),
+        "names.js" => (SCRIPT, include_str!("assets/names.js")),
+        "pasted.js" => (SCRIPT, include_str!("assets/pasted.js")),
         "times.js" => (SCRIPT, include_str!("assets/times.js")),
         "icon.svg" => ("image/svg+xml", include_str!("assets/icon.svg")),
         _ => return Err(StatusCode::NOT_FOUND),

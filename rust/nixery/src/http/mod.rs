@@ -19,6 +19,7 @@ mod images;
 mod layout;
 mod limits;
 mod listing;
+mod login;
 mod manifests;
 mod packages;
 mod pages;
@@ -174,6 +175,7 @@ pub fn router(registry: Registry) -> Router {
     let router = Router::new()
         .route("/", get(front_page::index))
         .route("/assets/{name}", get(layout::asset))
+        .route(login::LOGIN_PATH, get(login::login))
         .route("/builds", get(pages::builds))
         .route("/builds/", get(async || Redirect::temporary("/builds")))
         .route("/builds/{*image}", get(pages::build))

@@ -49,7 +49,10 @@ pub(super) async fn complete(
     visitor: Visitor,
     query: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, ApiError> {
-    visitor.enter()?;
+    // Where there is something for those who haven't logged in, it is shown to them.
+    if !shared.has_for_anonymous() {
+        visitor.enter()?;
+    }
     shared.allow_something(&visitor)?;
     let Query(wanted) = query.map_err(|_| {
         ApiError::Query("at most one each of prefix=TEXT, limit=NUMBER and tag=TAG")
@@ -69,6 +72,10 @@ pub(super) async fn complete(
     let catalogue = &shared.registry.catalogue;
     let Completion { revision, state, names, has_more } =
         catalogue.complete(&source, &typed, limit, look, shown).await;
+    if state == catalogue::State::Unavailable && !may_build {
+        // There may be names for who logs in.
+        visitor.enter()?;
+    }
     let state = match state {
         catalogue::State::Ready => "ready",
         catalogue::State::Indexing => "indexing",

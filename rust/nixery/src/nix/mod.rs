@@ -7,7 +7,7 @@ mod error;
 mod protocol;
 mod roots;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 pub use error::NixError;
-pub use protocol::{Evaluation, Missing, Package, RefusalReason};
+pub use protocol::{Evaluation, Kind, Missing, Package, RefusalReason};
 pub use roots::{BuildRoots, Roots};
 
 use crate::counters;
@@ -23,7 +23,7 @@ use crate::layers::Closure;
 use crate::process::{self, Limits, Output, Program};
 use crate::source::{SourceAt, without_credentials};
 use crate::store_path::StorePath;
-use protocol::{Names, Reply, Request, Success, Wanted};
+use protocol::{Kinds, Names, Reply, Request, Success, Wanted};
 
 /// The builder's name on PATH.
 const PROGRAM: &str = "nixery-prepare-image";
@@ -162,6 +162,22 @@ impl Builder {
         let limit = self.timeout.min(limit);
         let called = self.call("", wanted, None, "names", limit, |_| {}).await;
         called.map(|Names { names }| names)
+    }
+
+    /// Asks what `names` of `source` are, given with the sets that they are in. Takes at
+    /// most `limit`, and no longer than other calls. Fails if Nix fails at any of them.
+    pub async fn kinds(
+        &self,
+        source: &SourceAt,
+        system: &str,
+        names: &[&str],
+        limit: Duration,
+    ) -> Result<HashMap<String, Kind>, NixError> {
+        let evaluation = &self.isolation.evaluation;
+        let wanted = Wanted::Kinds { source, system, kinds_of: names, evaluation };
+        let limit = self.timeout.min(limit);
+        let called = self.call("", wanted, None, "names", limit, |_| {}).await;
+        called.map(|Kinds { kinds }| kinds)
     }
 
     async fn call<T: DeserializeOwned>(

@@ -1,5 +1,6 @@
 //! The documents that the server and the builder exchange.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -40,6 +41,13 @@ pub(super) enum Wanted<'a> {
     Paths { paths: &'a [StorePath] },
     /// The names of a set of a package set, which has the empty name itself.
     Names { source: &'a SourceAt, system: &'a str, names_in: &'a str, evaluation: &'a Evaluation },
+    /// What names of a package set are.
+    Kinds {
+        source: &'a SourceAt,
+        system: &'a str,
+        kinds_of: &'a [&'a str],
+        evaluation: &'a Evaluation,
+    },
 }
 
 /// What the evaluation of a package set may do.
@@ -73,6 +81,27 @@ pub(super) struct Success {
 #[derive(Debug, Deserialize)]
 pub(super) struct Names {
     pub(super) names: Vec<String>,
+}
+
+/// What names are.
+#[derive(Debug, Deserialize)]
+pub(super) struct Kinds {
+    pub(super) kinds: HashMap<String, Kind>,
+}
+
+/// What a name of a package set is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A package.
+    Package,
+    /// A set, which may have packages in it.
+    Set,
+    /// Neither, such as a function or a string.
+    Other,
+    /// The package set refuses to say: an unfree package, for example.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What tells the two kinds of reply apart.

@@ -84,6 +84,14 @@ pub enum SourceAt {
 }
 
 impl Source {
+    /// Whether tags other than `latest` may choose something.
+    pub fn has_tags(&self) -> bool {
+        match self {
+            Self::Channel { .. } | Self::Repository(_) => true,
+            Self::Path(_) => false,
+        }
+    }
+
     /// A description for clients.
     pub fn told(&self) -> String {
         match self {

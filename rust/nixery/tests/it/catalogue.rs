@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{BROKEN, COUNTING, Repository, Server, Setup, calls, debian, get, wait_until};
+use crate::harness::{BROKEN, LISTING, Repository, Server, Setup, calls, debian, get, wait_until};
 
 /// The answer for `query`, once it isn't being looked for any more.
 fn names(server: &Server, query: &str) -> Value {
@@ -23,7 +23,7 @@ fn names(server: &Server, query: &str) -> Value {
 
 #[test]
 fn names_are_completed_as_they_are_written_in_images() {
-    let server = Setup::new(debian()).builder(COUNTING).start();
+    let server = Setup::new(debian()).builder(LISTING).start();
     let found = names(&server, "prefix=g&limit=3");
     assert_eq!(
         (&found["state"], &found["packages"], &found["more"]),
@@ -43,7 +43,11 @@ fn names_are_completed_as_they_are_written_in_images() {
     // A set may have itself in it, without end.
     for query in ["prefix=python3packages.pyyaml.a.b", "prefix=git.git.git.git."] {
         let deep = get(&server.address, &format!("/api/v1/packages?{query}")).json();
-        assert_eq!((&deep["state"], &deep["packages"]), (&json!("ready"), &json!([])), "{query}");
+        assert_eq!(
+            (&deep["state"], &deep["packages"]),
+            (&json!("unavailable"), &json!([])),
+            "{query}"
+        );
     }
     assert_eq!(calls(&server), 3, "Nix looks into python3Packages and git, and into no more");
 
@@ -65,18 +69,46 @@ fn names_are_completed_as_they_are_written_in_images() {
     assert_eq!(refused.1, expected);
 }
 
+/// Once, a set was suggested as if it were a package, and then refused.
+#[test]
+fn sets_have_a_dot_after_them_and_what_is_no_package_is_left_out() {
+    let server = Setup::new(debian()).builder(LISTING).start();
+    for (query, packages) in [
+        ("prefix=python3p", json!(["python3packages."])),
+        ("prefix=plain-set", json!(["plain-set."])),
+        ("prefix=some-string", json!([])),
+        ("prefix=htop&limit=1", json!(["htop"])),
+    ] {
+        let found = names(&server, query);
+        assert_eq!((&found["state"], &found["packages"]), (&json!("ready"), &packages), "{query}");
+    }
+}
+
+/// One name that Nix fails at takes nothing from the others.
+#[test]
+fn what_cannot_be_evaluated_may_be_a_package() {
+    let repository = Repository::of_fixtures();
+    let set = fs::read_to_string(repository.path().join("default.nix")).unwrap();
+    let more =
+        "  x1 = abort \"no\";\n  x2 = { };\n  x3 = 3;\n  x4 = one;\n  x5 = throw \"no\";\n  one =";
+    repository.commit(&set.replacen("  one =", more, 1));
+    let server = Setup::new(repository.source()).start();
+    assert_eq!(names(&server, "prefix=x")["packages"], json!(["x1", "x2.", "x4", "x5"]));
+}
+
 #[test]
 fn names_move_with_the_package_set_and_are_kept_for_its_commit() {
     let repository = Repository::of_fixtures();
     let first = repository.git(&["rev-parse", "HEAD"]);
     let state = Arc::new(TempDir::new().unwrap());
     let setup =
-        Setup::new(repository.source()).variable("NIXERY_SOURCE_REFRESH", "5").builder(COUNTING);
+        Setup::new(repository.source()).variable("NIXERY_SOURCE_REFRESH", "5").builder(LISTING);
     let server = setup.start_in(&state);
     let found = names(&server, "prefix=on");
     assert_eq!((&found["packages"], &found["revision"]), (&json!(["one"]), &json!(first)));
     let page = get(&server.address, "/");
     assert!(page.text().contains(&format!("at commit <code>{first}</code>")), "{}", page.text());
+    assert!(page.text().contains("data-tags=\"yes\""), "the composer keeps tags");
     server.kill();
 
     let server = setup.start_in(&state);
@@ -97,8 +129,9 @@ fn names_move_with_the_package_set_and_are_kept_for_its_commit() {
 
 #[test]
 fn the_front_page_has_names_listed_before_they_are_typed() {
-    let server = Setup::new(debian()).builder(COUNTING).start();
-    assert_eq!(get(&server.address, "/").status, 200);
+    let server = Setup::new(debian()).builder(LISTING).start();
+    let page = get(&server.address, "/");
+    assert!(page.text().contains("data-tags=\"no\""), "a directory has none: {}", page.text());
     wait_until("the names are listed", || calls(&server) == 1);
 }
 

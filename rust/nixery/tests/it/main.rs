@@ -24,6 +24,7 @@ mod hostile;
 mod images;
 mod isolation;
 mod limits;
+mod login;
 mod metrics;
 mod oddities;
 mod package_sets;

@@ -3,19 +3,20 @@
 // Docker trusts this machine without TLS; the others are told to, wherever that is.
 const isPlain = location.protocol === "http:";
 
-function run(program, image, hasShell) {
-  return `${program} ${image}${hasShell ? " bash" : ""}`;
+// An image without a shell runs nothing unless one says what.
+function use(program, options, image, hasShell) {
+  return hasShell ? `${program} run --rm -ti${options} ${image} bash` : `${program} pull${options} ${image}`;
 }
 
 export const clients = {
   docker: {
     name: "Docker",
-    text: (image, hasShell) => run("docker run --rm -ti", image, hasShell),
+    text: (image, hasShell) => use("docker", "", image, hasShell),
   },
   podman: {
     name: "Podman",
     text: (image, hasShell) =>
-      run(`podman run --rm -ti${isPlain ? " --tls-verify=false" : ""}`, image, hasShell),
+      use("podman", isPlain ? " --tls-verify=false" : "", image, hasShell),
   },
   skopeo: {
     name: "Skopeo",

@@ -4,11 +4,15 @@
 // How long nothing is typed before names are asked for, in milliseconds.
 const PAUSE = 150;
 
+// What may be the beginning of a name.
+const beginning = /^[a-z0-9._-]{1,255}$/;
+
 // How long until it is asked again while the server still looks for the names.
 const AGAIN = 1000;
 
 export class Completion {
-  // `look(word)` promises { state, packages, more }; `taken()` is called after a choice.
+  // `look(word)` promises { state, packages, more }, where a dot is at the end of sets;
+  // `taken()` is called after a choice.
   constructor(input, list, hint, look, taken) {
     Object.assign(this, { input, list, hint, look, taken, active: -1, timer: 0, asked: 0 });
     input.addEventListener("input", () => this.wait(PAUSE));
@@ -22,12 +26,15 @@ export class Completion {
     });
   }
 
-  // The word that the caret is in or after: where it begins and ends, and its text.
+  // The word that the caret is in or after: where it begins and ends, all of it, and its
+  // text before the caret.
   word() {
     const { value, selectionStart: caret } = this.input;
     const begin = value.slice(0, caret).search(/[^\s,/]*$/);
-    const rest = value.slice(caret).search(/[\s,/]|$/);
-    return { begin, end: caret + rest, text: value.slice(begin, caret).toLowerCase() };
+    // A tag stays.
+    const end = caret + value.slice(caret).search(/[\s,/:@]|$/);
+    const whole = value.slice(begin, end).toLowerCase();
+    return { begin, end, whole, text: value.slice(begin, caret).toLowerCase() };
   }
 
   wait(time) {
@@ -38,7 +45,7 @@ export class Completion {
   async ask() {
     const { text } = this.word();
     const number = ++this.asked;
-    if (!text) return this.close();
+    if (!beginning.test(text)) return this.close();
     let found;
     try {
       found = await this.look(text);
@@ -67,13 +74,14 @@ export class Completion {
         return option;
       }));
       this.active = -1;
-      this.mark(chosen ? packages.indexOf(chosen) : -1);
+      // It may have turned out to be a set.
+      this.mark(chosen ? packages.findIndex((name) => name === chosen || name === `${chosen}.`) : -1);
     }
     const isOpen = packages.length > 0 && !(packages.length === 1 && packages[0] === text);
     this.list.hidden = !isOpen;
     this.input.setAttribute("aria-expanded", String(isOpen));
     const number = `${packages.length}${more ? " and more" : ""}`;
-    if (state === "indexing") this.hint.textContent = "The names of packages are being listed …";
+    if (state === "indexing" && !packages.length) this.hint.textContent = "The names of packages are being listed …";
     else if (state === "unavailable") this.hint.textContent = "";
     else if (!packages.length) this.hint.textContent = `No package has ${text} in its name.`;
     else if (isOpen) this.hint.textContent = number === "1" ? "1 name" : `${number} names`;
@@ -122,10 +130,14 @@ export class Completion {
   take(option) {
     const { value } = this.input;
     const { begin, end } = this.word();
-    const name = `${option.textContent} `;
-    this.input.value = value.slice(0, begin) + name + value.slice(end).replace(/^[\s,/]+/, "");
+    const isSet = option.textContent.endsWith(".");
+    const name = option.textContent + (isSet ? "" : " ");
+    const rest = value.slice(end);
+    this.input.value = value.slice(0, begin) + name + (isSet ? rest : rest.replace(/^[\s,/]+/, ""));
     this.input.setSelectionRange(begin + name.length, begin + name.length);
     this.close();
     this.taken();
+    // What is in a set is chosen next.
+    if (isSet) this.ask();
   }
 }

@@ -4,6 +4,8 @@
 import { clients } from "./clients.js";
 import { Completion } from "./completion.js";
 import "./copy.js";
+import { ask, check, faultOf, keep, names } from "./names.js";
+import { parse, platforms, shellName } from "./pasted.js";
 
 const form = document.getElementById("composer");
 const command = document.getElementById("command");
@@ -22,44 +24,62 @@ document.getElementById("clients").append(...Object.entries(clients).map(([value
   return label;
 }));
 
+// Whether tags choose something of where packages come from.
+const hasTags = form.dataset.tags === "yes";
+
 // The components that a name may have (the book: reference, HTTP API).
 const component = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
+
+// Packages that images run, as they run that of `shell`.
+const shells = ["bash", "bashinteractive"];
 
 // The most bytes that a name may have.
 const longest = 255;
 
-const platforms = ["amd64", "arm64"];
-
-// The parts of what somebody has typed, or pasted: a whole name too, with host and tag.
-function parts(text) {
-  const names = text.split("/").filter(Boolean);
-  const [first, second] = names;
-  const isHost = /:/.test(first) || first === "localhost" || first === host.replace(/:\d+$/, "")
-    || (first.includes(".") && ["shell", ...platforms].includes(second));
-  if (names.length > 1 && isHost) names.shift();
-  if (names.length) names.push(names.pop().replace(/@.*|:[\w.-]*$/, ""));
-  return names.filter(Boolean);
-}
+// What the server has said instead of making an image.
+const refused = new Map();
 
 function compose() {
-  const words = packages.value.toLowerCase().split(/[\s,]+/).filter((word) => /[^/]/.test(word));
-  const typed = new Set(words.flatMap(parts));
+  const { words, tags, digest, isReference } = parse(packages.value, host);
+  const typed = new Set(words);
   // Registries know these only at the front.
   const wanted = new Set([platform.value, ...platforms.filter((one) => typed.has(one))]);
   wanted.delete("");
-  const hasShell = shell.checked || typed.has("shell");
-  const names = [...typed].filter((word) => word !== "shell" && !platforms.includes(word));
-  const name = [...wanted, ...(hasShell ? ["shell"] : []), ...names].join("/");
-  return { name, hasShell, problem: wrong(names, wanted, name), isEmpty: !names.length && !hasShell };
+  const hasShell = typed.has(shellName) || (shell.checked && !isReference);
+  const names = [...typed].filter((word) => word !== shellName && !platforms.includes(word));
+  const name = [...wanted, ...(hasShell ? [shellName] : []), ...names].join("/");
+  const others = [...tags].filter((tag) => tag !== "latest");
+  const tag = hasTags && tags.size ? [...tags][0] : "latest";
+  return {
+    name, names, wanted, hasShell, tag, isReference, digest, tags,
+    problem: wrong(names, wanted, name, tag, hasTags ? tags : new Set()),
+    note: left(hasTags ? [] : others, digest),
+    isEmpty: !names.length && !hasShell,
+  };
 }
 
 // What is wrong with it; null for a name that is still being typed.
-function wrong(names, wanted, name) {
+function wrong(names, wanted, name, tag, tags) {
   const bad = names.find((one) => !component.test(one));
-  const isTyped = document.activeElement === packages && /[._-]$/.test(bad);
+  const isTyped = document.activeElement === packages && /[._-]$|[:@][\w:.-]*$/.test(bad);
   if (bad) return isTyped ? null : `${bad} can't be a part of a name`;
   if (wanted.size > 1) return "an image is for one platform: amd64 or arm64";
+  if (tags.size > 1) return `an image has one tag: ${[...tags].join(" or ")}`;
   if (name.length > longest) return `the name has ${name.length} bytes: ${longest} are possible`;
+  const fault = names.filter((one) => one !== typing()).map((one) => faultOf(one, tag)).find(Boolean);
+  // The server's own words say more.
+  return (fault && refused.get(`${name}/${tag}`)) ?? fault ?? "";
+}
+
+// The word that is still being typed, of which it isn't known yet what it will be.
+function typing() {
+  return document.activeElement === packages ? completion.word().whole : "";
+}
+
+// What was typed and is not in the command.
+function left(tags, digest) {
+  if (tags.length) return `left out: the tag ${tags.join(", ")}, since packages come from one place here, without tags`;
+  if (digest) return `left out: the digest ${digest.slice(0, 19)}…, since an image is made of its packages' names`;
   return "";
 }
 
@@ -70,18 +90,22 @@ function say(text, isBad = false) {
 }
 
 function show() {
-  const { name, hasShell, problem: mistake, isEmpty } = compose();
+  const { name, names, hasShell, tag, problem: mistake, note, isEmpty } = compose();
   say("");
-  problem.textContent = mistake || (isEmpty ? "Type the name of a package, or take a shell." : "");
+  problem.textContent = mistake || note || (isEmpty ? "Type the name of a package, or take a shell." : "");
   problem.classList.toggle("failed", Boolean(mistake));
   packages.setAttribute("aria-invalid", mistake ? "true" : "false");
   const isGood = mistake === "" && !isEmpty;
-  const client = clients[form.elements.client.value];
-  command.textContent = isGood ? client.text(`${host}/${name}`, hasShell) : "";
+  const image = `${host}/${name}${tag === "latest" ? "" : `:${tag}`}`;
+  const runs = hasShell || shells.some((one) => names.includes(one));
+  command.textContent = isGood ? clients[form.elements.client.value].text(image, runs) : "";
   form.elements.make.disabled = !isGood;
   form.elements.copy.disabled = !isGood;
   clearTimeout(looking);
-  looking = setTimeout(showLayers, 400, isGood ? name : "");
+  looking = setTimeout(() => {
+    showLayers(isGood ? `${name}/${tag}` : "");
+    checkAll();
+  }, 400);
 }
 
 // How often it is looked whether the image has been made meanwhile, in milliseconds.
@@ -92,20 +116,22 @@ let wanted = "";
 let shown = "";
 
 // What the image consists of, if it has been made: as its own page shows it.
-async function showLayers(name) {
-  wanted = name;
-  if (name === shown) return;
+async function showLayers(image) {
+  wanted = image;
+  if (image === shown) return;
   shown = "";
   layers.replaceChildren();
-  if (!name) return;
+  if (!image) return;
   try {
-    const answer = await fetch(`/builds/${name}/latest`);
+    const answer = await ask(`/builds/${image}`, "to see what images consist of");
+    // Nobody is let in by waiting.
+    if ([401, 403].includes(answer.status) && image === wanted) wanted = "";
     if (!answer.ok) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const contents = page.getElementById("contents");
-    if (!contents || name !== wanted) return;
+    if (!contents || image !== wanted) return;
     layers.replaceChildren(contents);
-    shown = name;
+    shown = image;
   } catch {
     // The server can't be reached. It is looked again.
   }
@@ -115,12 +141,17 @@ function lookAgain() {
   if (wanted && !shown && !document.hidden) showLayers(wanted);
 }
 
-async function names(word) {
-  // Nothing has such a name, and the server says so with an error.
-  if (word.length > longest) return { state: "ready", packages: [], more: false };
-  const answer = await fetch(`/api/v1/packages?${new URLSearchParams({ prefix: word })}`);
-  if (!answer.ok) throw new Error(answer.statusText);
-  return answer.json();
+// Names that begin with a word, also those that stand for something else than a package.
+async function choices(word) {
+  const found = await names(word, compose().tag, 20);
+  const special = [shellName, ...platforms].filter((one) => one.startsWith(word));
+  return { ...found, packages: [...special, ...found.packages] };
+}
+
+// Finds out whether there are such packages, but for what is still being typed.
+function checkAll() {
+  const { names, tag, problem } = compose();
+  if (problem === "") check(names.filter((one) => one !== typing()), tag, show, checkAll);
 }
 
 function remember() {
@@ -129,10 +160,11 @@ function remember() {
   if (platform.value) chosen.set("platform", platform.value);
   if (form.elements.client.value !== usual) chosen.set("client", form.elements.client.value);
   try {
-    history.replaceState(null, "", `#${chosen}`);
+    if (location.hash !== `#${chosen}`) history.replaceState(null, "", `#${chosen}`);
   } catch {
     // Some browsers allow that a hundred times in half a minute only.
   }
+  keep(location.hash);
 }
 
 function recall() {
@@ -143,38 +175,62 @@ function recall() {
   platform.value = [...platform.options].some((option) => option.value === wanted) ? wanted : "";
   const client = chosen.get("client") ?? "";
   form.elements.client.value = Object.hasOwn(clients, client) ? client : usual;
+  settle();
 }
 
-function changed() {
+// Once all of it is there, the whole name of an image is taken apart into the fields.
+function settle() {
+  const { names, wanted, hasShell, tags, digest, isReference } = compose();
+  if (!isReference || wanted.size > 1) return;
+  const ending = [...tags].filter((tag) => tag !== "latest").map((tag) => `:${tag}`).join(" ");
+  packages.value = names.join(" ") + ending + (digest && `@${digest}`);
+  shell.checked = hasShell;
+  platform.value = [...wanted][0] ?? "";
+  remember();
+}
+
+function changed(event) {
+  if (/^insertFrom(Paste|Drop)/.test(event?.inputType)) settle();
   remember();
   show();
 }
 
 form.addEventListener("input", changed);
-new Completion(
+// Enter chooses a name or does nothing: what it does must not depend on when the list
+// came. An image is made by its button.
+form.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && event.target.matches("input, select")) event.preventDefault();
+});
+const completion = new Completion(
   packages,
   document.getElementById("suggestions"),
   document.getElementById("hint"),
-  names,
+  choices,
   changed,
 );
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const path = `${compose().name}/latest`;
+  const { name, tag } = compose();
+  const path = `${name}/${tag}`;
   say("asking for it …");
   try {
-    const answer = await fetch(`/api/v1/builds/${path}`, { method: "POST" });
+    const answer = await ask(`/api/v1/builds/${path}`, "to have images made", { method: "POST" });
     if (answer.ok) {
       location.href = `/builds/${path}`;
     } else {
-      say((await answer.json()).errors[0].message, true);
+      const { message } = (await answer.json()).errors[0];
+      refused.set(path, message);
+      say(message, true);
     }
   } catch {
     say("the server can't be reached at the moment", true);
   }
 });
 // What was still being typed is wrong now, or isn't.
-packages.addEventListener("blur", show);
+packages.addEventListener("blur", () => {
+  settle();
+  show();
+});
 document.addEventListener("visibilitychange", lookAgain);
 window.addEventListener("focus", lookAgain);
 setInterval(lookAgain, LOOK);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use super::{Users, basic, get};
-use crate::harness::{BROKEN, COUNTING, Repository, Server, Setup, calls, fixtures, wait_until};
+use crate::harness::{BROKEN, LISTING, Repository, Server, Setup, calls, fixtures, wait_until};
 
 /// Names that are shown to somebody, with their state, once they aren't looked for any more.
 fn names(server: &Server, query: &str, authorization: &str) -> (String, Vec<String>) {
@@ -25,7 +25,7 @@ fn names(server: &Server, query: &str, authorization: &str) -> (String, Vec<Stri
 #[test]
 fn names_of_packages_are_for_who_has_a_right_to_some() {
     let users = Users::new();
-    let server = users.known_to(Setup::new(fixtures()).builder(COUNTING)).start();
+    let server = users.known_to(Setup::new(fixtures()).builder(LISTING)).start();
     // Once, whoever said to be anonymous had Nix list all of them.
     for authorization in ["", "Bearer anonymous"] {
         let answer = get(&server, "/api/v1/packages", authorization);
@@ -36,7 +36,7 @@ fn names_of_packages_are_for_who_has_a_right_to_some() {
 
     let users = Users::new();
     let setup = users
-        .known_to(Setup::new(fixtures()).builder(COUNTING))
+        .known_to(Setup::new(fixtures()).builder(LISTING))
         .variable("NIXERY_ACCESS_RULES", "bob may pull one, t*; ci may build three");
     let state = Arc::new(TempDir::new().unwrap());
     let server = setup.start_in(&state);
@@ -61,7 +61,7 @@ fn names_of_other_branches_are_looked_up_for_who_may_build() {
     let first = repository.git(&["rev-parse", "HEAD"]);
     repository.git(&["branch", "other"]);
     let setup = users
-        .known_to(Setup::new(repository.source()).builder(COUNTING))
+        .known_to(Setup::new(repository.source()).builder(LISTING))
         .variable("NIXERY_ACCESS_RULES", "bob may pull; ci may build");
     let state = Arc::new(TempDir::new().unwrap());
     let server = setup.start_in(&state);

@@ -34,6 +34,16 @@ pub(crate) const COUNTING: &str = r#"
 exec "$REAL_BUILDER" "$@"
 "#;
 
+/// A builder that counts how often it lists names, which `calls` tells.
+pub(crate) const LISTING: &str = r#"
+if [ "$1" != --check ]; then
+  request=$(cat)
+  case $request in *'"names_in":'*) echo call >> "$STATE_DIRECTORY/calls" ;; esac
+  printf %s "$request" | "$REAL_BUILDER"
+else
+  exec "$REAL_BUILDER" "$@"
+fi"#;
+
 /// A builder that only says that it could be called.
 pub(crate) const BROKEN: &str = "[ \"$1\" = --check ] || exit 70";
 
