@@ -166,6 +166,24 @@ let
       };
       openFirewall = true;
     };
+    # A UNIX socket of systemd's.
+    proxied = {
+      settings = {
+        source.path = "/srv/packages";
+        server.socket = "/run/nixery.sock";
+      };
+      socketActivation = true;
+    };
+    # TLS with files that change, at a port that systemd has.
+    renewed = {
+      settings = {
+        source.path = "/srv/packages";
+        server.port = 8443;
+        tls.certificate = "/var/lib/acme/localhost/fullchain.pem";
+        tls.key = "/var/lib/acme/localhost/key.pem";
+      };
+      socketActivation = true;
+    };
     # TLS without a proxy.
     tls = {
       settings = {

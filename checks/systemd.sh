@@ -66,6 +66,9 @@ inside() { timeout 120 docker exec "$machine" "$@"; }
 # shellcheck disable=SC2317,SC2329 # called by wait_until
 is_up() { [[ $(inside systemctl is-system-running) =~ ^(running|degraded)$ ]]; }
 wait_until 60 "$dockerd" is_up || die "systemd isn't up after a minute: $(inside systemctl --failed 2>&1)"
+# As systemd does itself where it isn't in a container: what it mounts for a service, such as
+# its credentials, comes from a namespace beside, and would be seen only there.
+inside mount --make-rshared / || die "mounts can't be shared in the container: see above"
 
 # shellcheck disable=SC2317,SC2329 # called by the tests
 property() { inside systemctl show --value --property "$1" "${2-nixery.service}"; }
@@ -227,6 +230,8 @@ sed 's/^/# /' "$work/output" | head -n 1
 check "garbage is collected by the timer's service" inside systemctl start nixery-gc.service
 check "… and the timer waits" inside systemctl start nixery-gc.timer
 check "what is in use stays" manifest
+
+. "$(dirname "${BASH_SOURCE[0]}")/systemd/tls-and-unix.sh"
 
 if ((failed)); then
   echo "# the end of the journal:"

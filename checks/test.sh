@@ -17,6 +17,7 @@
 #                  with pip
 #   clients        docker, podman, skopeo, buildah and containerd; needs root
 #   systemd        the module's units under a real systemd; needs root
+#   network        clients whose cable is cut; needs root
 #   disk           disks that are full, read-only and have errors; needs root
 #   own-image      Nixery's own image in docker, assembled without nixpkgs; needs root
 #   browser        the server's pages in Chromium, while docker pulls; needs root, and
@@ -41,7 +42,7 @@ set -uo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-all=(fmt clippy scripts nix builder packages gcs-emulator rust api book clients systemd disk own-image tutorial browser)
+all=(fmt clippy scripts nix builder packages gcs-emulator rust api book clients systemd network disk own-image tutorial browser)
 more=(soak nix-versions evaluate)
 suites=()
 for argument; do
@@ -74,6 +75,7 @@ suite_gcs-emulator() { judge "the emulator behaves like the service" checks/gcs-
 suite_api() { checks/api.sh; }
 suite_clients() { checks/clients.sh; }
 suite_systemd() { checks/systemd.sh; }
+suite_network() { checks/network.sh; }
 suite_disk() { checks/disk.sh; }
 suite_own-image() { checks/own-image.sh; }
 suite_browser() { checks/browser.sh; }
@@ -180,7 +182,7 @@ run_suite() { # NAME
 
 began=$SECONDS
 programs=(git jq curl certificates)
-if wants clippy || wants rust || wants soak || wants api || wants clients || wants systemd || wants disk || wants own-image || wants tutorial || wants browser; then programs+=(cc); fi
+if wants clippy || wants rust || wants soak || wants api || wants clients || wants systemd || wants network || wants disk || wants own-image || wants tutorial || wants browser; then programs+=(cc); fi
 if wants rust || wants soak || wants api || wants nix || wants builder || wants packages || wants nix-versions; then programs+=(nix nix-store nix-instantiate); fi
 if wants scripts; then programs+=(shellcheck); fi
 if wants builder || wants nix-versions; then programs+=(python3 pgrep); fi
@@ -194,7 +196,7 @@ if wants rust || wants soak || wants packages; then
   export NIXERY_TEST_PACKAGES=$packages
 fi
 if wants book || wants tutorial; then need_mdbook; fi
-if [[ -z ${NIXERY-} ]] && { wants api || wants clients || wants systemd || wants disk || wants own-image || wants tutorial || wants browser; }; then
+if [[ -z ${NIXERY-} ]] && { wants api || wants clients || wants systemd || wants network || wants disk || wants own-image || wants tutorial || wants browser; }; then
   # Not optimised, as the suite rust has it: compiling it takes longer than it saves.
   need_rust
   target=$(cd "$repository" && cargo build --workspace --locked >&2 \

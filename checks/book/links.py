@@ -12,6 +12,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+# Pages of the server that serves the book.
+OF_SERVER = {"/", "/builds"}
+
 
 class Page(HTMLParser):
     """What a page refers to, and the names of its places."""
@@ -37,7 +40,7 @@ class Page(HTMLParser):
 def problem(root: Path, path: Path, page: Page, reference: str, pages: dict[Path, Page]) -> str | None:
     """Why a reference leads nowhere; None if it does lead somewhere."""
     url = urlsplit(reference)
-    if url.scheme or url.netloc:
+    if url.scheme or url.netloc or reference in OF_SERVER:
         return None
     folder = root if page.base or url.path.startswith("/") else path.parent
     target = (folder / unquote(url.path).lstrip("/")).resolve() if url.path else path

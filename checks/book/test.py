@@ -139,6 +139,8 @@ class Links(unittest.TestCase):
                 ("b.html#there", True),
                 ("b.html", True),
                 ("https://example.org/", True),
+                ("/builds", True),
+                ("/gone", False),
                 ("b.html#gone", False),
                 ("a.svg", False),
                 ("#gone", False),

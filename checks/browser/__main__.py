@@ -12,6 +12,7 @@ from pathlib import Path
 
 import access
 import builds
+import clients
 import completion
 import front_page
 import looks
@@ -57,12 +58,14 @@ def start(browsers, report, given, origin, profile, **options):
 
 def with_javascript(report, browser, registry, pool, look):
     host = registry.address
+    builds.says_what_to_do_without_any(report, browser, host, look)
     front_page.composes(report, browser, host)
     front_page.keeps_tags(report, browser, host)
     front_page.makes(report, browser, host)
     builds.shows_what_was_pulled(report, browser, registry)
     browser.open("/")
     completion.completes(report, browser, host, look)
+    clients.are_chosen(report, browser, registry, look)
     browser.open("/")
     front_page.shows_layers_of_the_composed(report, browser, look)
     front_page.from_elsewhere(report, browser, registry.port)

@@ -75,5 +75,5 @@ def has_something_for_all(report, browser, address):
         browser.open("/#packages=htop", origin)
         browser.button("Make it now").click()
         browser.shows("Log in to have images made", "#composer", 10)
-        browser.shows("log in", "#problem", 5)
+        browser.shows("log in", "#said", 5)
         equal(browser.challenges(), [])

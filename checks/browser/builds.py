@@ -4,8 +4,10 @@ import json
 import re
 import time
 
+from selenium.webdriver.common.by import By
+
 from line import Line
-from looks import bars
+from looks import LAYERS, bars
 from registry import ended
 from tap import equal, say, wait_until
 
@@ -13,7 +15,15 @@ WATCHERS = 200
 
 
 def seconds(browser):
-    return float(browser.text("#seconds") or 0)
+    return float((browser.text("#seconds") or "0").split()[0])
+
+
+def says_what_to_do_without_any(report, browser, host, look):
+    with report.test("as long as nothing was made, the list of builds says how that is done"):
+        browser.open("/builds")
+        browser.shows(f"docker pull {host}/shell/git/jq", "#pull")
+        equal(browser.one("main p a").get_attribute("href"), f"{browser.origin}/")
+    look("an empty list of builds", "no-builds")
 
 
 def shows_what_was_pulled(report, browser, registry):
@@ -28,12 +38,12 @@ def shows_what_was_pulled(report, browser, registry):
             found = [one for one in packages if re.match(rf"{name}\w* \d", one)]
             assert found, f"{name} is not in {packages}"
     with report.test("… its layers, with sizes and bars"):
-        layers = browser.all(".layers li")
+        layers = browser.all(LAYERS)
         _, image = registry.ask("/api/v1/images/shell/jq/latest")
         image = json.loads(image)
         equal(len(layers), len(image["layers"]))
         for layer in layers:
-            assert re.match(r"\d+ [kMG]?B \S", layer.text), layer.text
+            assert re.match(r"\d+\s+\d+(\.\d)? [kMG]?B\s+\S", layer.text), layer.text
         # Longer bars for larger layers.
         lengths, sizes = bars(browser, ".layers"), [layer["size"] for layer in image["layers"]]
         equal(len(lengths), len(sizes))
@@ -45,6 +55,23 @@ def shows_what_was_pulled(report, browser, registry):
         assert wanted
         equal(len(shared), len(wanted))
         equal(len(browser.all(".layers rect.shared")), len(wanted))
+    with report.test("… a picture of them, each part of which leads to its row"):
+        parts = browser.all(".strip a")
+        equal(len(parts), len(layers))
+        parts[-1].click()
+        equal(browser.run("return location.hash"), f"#layer-{len(layers)}")
+        target = browser.one(".layers tr:target")
+        assert "links to the packages" in target.text, target.text
+        assert browser.run(
+            "const { top, bottom } = arguments[0].getBoundingClientRect();"
+            "return top >= 0 && bottom <= innerHeight",
+            target,
+        )
+    with report.test("… and when it was made, in words that are easily read"):
+        browser.shows("in ", "#state")
+        ago = browser.one("main time")
+        assert re.fullmatch(r"just now|\d+ minutes? ago", ago.text), ago.text
+        assert ago.get_attribute("title").endswith(" UTC"), ago.get_attribute("title")
 
 
 def is_watched(report, browser, registry, look):
@@ -56,6 +83,10 @@ def is_watched(report, browser, registry, look):
             browser.shows("step 1 of <three> & more", "#log")
             browser.shows("Nix is fetching or building", "#state")
             browser.run("window.isTheSamePage = true")
+            equal(browser.driver.title, "being made: talking:latest – Nixery")
+        with report.test("… which of its steps is in progress"):
+            equal([one.text for one in browser.all("#steps .done")], ["Look up", "Wait for others"])
+            equal(browser.text("#steps [aria-current=step]"), "Nix")
         with report.test("… and how long it has taken"):
             before = seconds(browser)
             wait_until("time goes on", lambda: seconds(browser) > before + 0.5, 5)
@@ -75,8 +106,9 @@ def is_watched(report, browser, registry, look):
         with report.test("… then the image, without a reload by hand"):
             registry.open_gate("talking", 3)
             browser.shows("made", "#state")
-            browser.shows(f"docker pull {registry.address}/talking:latest", "main > pre")
-            wait_until("layers", lambda: browser.all(".layers li"), 5)
+            browser.shows(f"docker pull {registry.address}/talking:latest", "#pull")
+            wait_until("layers", lambda: browser.all(LAYERS), 5)
+            equal(browser.driver.title, "talking:latest – Nixery")
             browser.shows("step 3", "#log")
         with report.test("… and docker has it"):
             status, output, took = ended(pull)
@@ -125,6 +157,11 @@ def fails(report, browser, registry):
         browser.shows("failed", "#state")
         browser.shows("this package never builds", "pre.error")
         browser.shows("looking for a reason to fail", "#log")
+        equal(browser.text("#steps .failed"), "Nix")
+    with report.test("… and leads to the composer, with what is in it"):
+        browser.driver.find_element(By.LINK_TEXT, "Change it in the composer").click()
+        browser.shows(f"docker pull {registry.address}/failing", "#command", 5)
+        equal(browser.one("#packages").get_attribute("value"), "failing")
     with report.test("… which docker is told, and where there is more"):
         status, output, _ = ended(pull)
         assert status != 0, output

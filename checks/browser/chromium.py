@@ -32,7 +32,7 @@ ARGUMENTS = [
 ]
 
 # What can be reached with the Tab key, from top to bottom.
-FOCUSABLE = "a[href], button:enabled, input:enabled, select:enabled, textarea:enabled, [tabindex='0']"
+FOCUSABLE = "a[href], button:enabled, input:enabled, select:enabled, textarea:enabled, summary, [tabindex='0']"
 
 DESCRIBE = """
 const describe = (element) => element.id ? `#${element.id}`
@@ -158,12 +158,13 @@ class Browser:
         raise AssertionError(f"{what} is not reached, but {met}")
 
     def focusable(self):
-        """All that should be reached with the Tab key."""
+        """All that should be reached with the Tab key: of several choices, the one that is made."""
         return self.run(
             DESCRIBE
             + """
             return [...document.querySelectorAll(arguments[0])]
-              .filter((element) => element.checkVisibility() && element.tabIndex >= 0).map(describe);
+              .filter((element) => element.checkVisibility() && element.tabIndex >= 0)
+              .filter((element) => element.type !== "radio" || element.checked).map(describe);
             """,
             FOCUSABLE,
         )

@@ -65,6 +65,10 @@ def completes(report, browser, host, look):
             browser.press(Keys.ARROW_DOWN)
             assert suggestions.chosen() not in (None, before), before
     look("a list of suggestions", "completion")
+    with report.test("… how many there are is told, and not hidden by them"):
+        browser.shows("1 name", "#hint")
+        hint, names = browser.one("#hint").rect, browser.one("#suggestions").rect
+        assert hint["y"] + hint["height"] <= names["y"], (hint, names)
     with report.test("… and stay chosen when the list comes again"):
         # As it does while names are still being listed.
         browser.run("packages.dispatchEvent(new Event('input', { bubbles: true }))")

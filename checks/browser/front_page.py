@@ -7,7 +7,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from chromium import OTHER_HOST
-from looks import bars
+from looks import LAYERS, bars
 from tap import equal, wait_until
 
 
@@ -200,7 +200,7 @@ def composes(report, browser, host):
         browser.be_offline(True)
         try:
             browser.button("Make it now").click()
-            browser.shows("can't be reached", "#problem", 5)
+            browser.shows("can't be reached", "#said", 5)
         finally:
             browser.be_offline(False)
 
@@ -280,7 +280,7 @@ def makes(report, browser, host):
         browser.shows("jq:latest", "h1")
     with report.test("… which shows the image as soon as it is made"):
         browser.shows("made", "#state", 60)
-        browser.shows(f"docker pull {host}/jq:latest", "main > pre")
+        browser.shows(f"docker pull {host}/jq:latest", "#pull")
 
 
 def shows_layers_of_the_composed(report, browser, look):
@@ -289,21 +289,27 @@ def shows_layers_of_the_composed(report, browser, look):
         browser.open("/")
         type_packages(browser, "jq")
         browser.one("#shell").click()
-        wait_until("layers", lambda: browser.all("#layers .layers li"), 10)
+        wait_until("layers", lambda: browser.all(f"#layers {LAYERS}"), 10)
         parts = bars(browser, "#layers .layers")
-        strip = [one.rect["width"] for one in browser.all("#layers .strip rect")]
+        strip = [one.rect["width"] for one in browser.all("#layers .strip a rect")]
         equal(len(strip), len(parts))
-        # Of the smallest, too, more is seen than the gap.
-        assert min(strip) >= 2, strip
+        # The smallest, too, can be pointed at.
+        assert min(strip) >= 5, strip
     look("the composer with layers", "composed")
+    with report.test("… and its picture leads to them, whatever else is chosen"):
+        before = browser.run("return location.hash")
+        browser.all("#layers .strip a")[-1].click()
+        browser.shows("links to the packages", ".layers .target", 5)
+        equal(browser.run("return location.hash"), before)
+        equal(browser.one("#packages").get_attribute("value"), "jq")
     with report.test("… of one that is made meanwhile, too"):
         type_packages(browser, "nano")
-        wait_until("no layers", lambda: not browser.all("#layers .layers li"), 10)
+        wait_until("no layers", lambda: not browser.all(f"#layers {LAYERS}"), 10)
         browser.run("fetch('/api/v1/builds/nano/latest', { method: 'POST' })")
-        wait_until("layers", lambda: browser.all("#layers .layers li"), 30)
+        wait_until("layers", lambda: browser.all(f"#layers {LAYERS}"), 30)
     with report.test("… and none of one that wasn't"):
         type_packages(browser, "jq htop")
-        wait_until("no layers", lambda: not browser.all("#layers .layers li"), 10)
+        wait_until("no layers", lambda: not browser.all(f"#layers {LAYERS}"), 10)
 
 
 def from_elsewhere(report, browser, port):
@@ -345,7 +351,7 @@ def with_keys_alone(report, browser, host):
 def without_javascript(report, browser, host):
     with report.test("without JavaScript, the front page says what to do"):
         browser.open("/")
-        browser.shows(f"docker run --rm -ti {host}/shell/git/jq bash", "main > pre")
+        browser.shows(f"docker run --rm -ti {host}/shell/git/jq bash", "#usage")
         browser.shows("Packages come from:")
         browser.picture("front-without-javascript")
     with report.test("… without a composer, which would do nothing"):
@@ -354,10 +360,11 @@ def without_javascript(report, browser, host):
         browser.driver.find_element(By.LINK_TEXT, "Builds").click()
         equal(browser.path, "/builds")
         browser.shows("jq:latest", "table")
+        browser.shows(" UTC", "table time")
         browser.picture("builds-without-javascript")
     with report.test("… and from there to an image and its layers"):
         browser.driver.find_element(By.LINK_TEXT, "shell/jq:latest").click()
         equal(browser.path, "/builds/shell/jq/latest")
-        browser.shows(f"docker pull {host}/shell/jq:latest", "main > pre")
-        assert len(browser.all(".layers li")) > 1
+        browser.shows(f"docker pull {host}/shell/jq:latest", "#pull")
+        assert len(browser.all(LAYERS)) > 1
         browser.picture("image-without-javascript")

@@ -6,6 +6,9 @@ from tap import equal
 
 PHONE = (360, 640)
 
+# The rows of an image's layers.
+LAYERS = ".layers tbody tr"
+
 
 class Look:
     """Looks at a page that a browser shows."""
@@ -63,6 +66,7 @@ def at_all_pages(look):
         ("a failed build", "failed", "/builds/failing/latest"),
         ("an image that wasn't made", "not-made", "/builds/arm64/htop/latest"),
         ("an error", "error", "/builds/jq"),
+        ("an address with nothing", "nothing", "/nothing"),
     ):
         browser.open(path)
         look(name, picture)
@@ -82,6 +86,7 @@ def at_what_was_loaded(report, browser, origins):
         known = re.compile(
             r"/api/v1/builds/(shell/)?gti/latest - Failed to load resource: .* 404 "
             r"|/builds/jq - Failed to load resource: .* 400 "
+            r"|/nothing - Failed to load resource: .* 404 "
             r"| - Failed to load resource: net::ERR_"
         )
         strange = [one for one in browser.console() if not known.search(one)]

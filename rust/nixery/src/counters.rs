@@ -32,11 +32,13 @@ const DISK_FREE: &str = "nixery_disk_free_bytes";
 const CONNECTIONS: &str = "nixery_connections";
 const CONNECTIONS_REFUSED: &str = "nixery_connections_refused_total";
 const CONNECTIONS_TIMED_OUT: &str = "nixery_connections_timed_out_total";
+const DOWNLOADS: &str = "nixery_downloads";
+const WATCHERS: &str = "nixery_watchers";
 const REQUESTS_REFUSED: &str = "nixery_requests_refused_total";
 const TASKS: &str = "nixery_tasks";
 
 /// Names of all metrics.
-pub const NAMES: [&str; 19] = [
+pub const NAMES: [&str; 21] = [
     CACHE_REQUESTS,
     NIX_RUNS,
     NIX_SECONDS,
@@ -54,6 +56,8 @@ pub const NAMES: [&str; 19] = [
     CONNECTIONS,
     CONNECTIONS_REFUSED,
     CONNECTIONS_TIMED_OUT,
+    DOWNLOADS,
+    WATCHERS,
     REQUESTS_REFUSED,
     TASKS,
 ];
@@ -82,6 +86,8 @@ pub fn describe() {
     describe_gauge!(CONNECTIONS, "Connections of clients.");
     describe_counter!(CONNECTIONS_REFUSED, "Connections over a limit, by limit.");
     describe_counter!(CONNECTIONS_TIMED_OUT, "Connections that were too slow, by what at.");
+    describe_gauge!(DOWNLOADS, "Blobs that are sent.");
+    describe_gauge!(WATCHERS, "Clients that watch builds.");
     describe_counter!(REQUESTS_REFUSED, "Requests over a limit, by limit.");
     describe_gauge!(TASKS, "Tasks of the server that have not ended.");
     // Zero counts too: an alert sees the first step only of what was there before.
@@ -98,7 +104,9 @@ pub fn describe() {
     for reason in Refusal::ALL {
         counter!(REFUSED, "reason" => reason.name()).absolute(0);
     }
-    gauge!(CONNECTIONS).set(0);
+    for number in [CONNECTIONS, DOWNLOADS, WATCHERS] {
+        gauge!(number).set(0);
+    }
     for limit in [Full::Total, Full::Address] {
         counter!(CONNECTIONS_REFUSED, "limit" => limit.name()).absolute(0);
     }
@@ -194,6 +202,17 @@ pub fn connection() -> Counted {
     Counted::new(CONNECTED.clone())
 }
 
+/// A blob that is sent, until this is dropped.
+pub fn download() -> Counted {
+    static DOWNLOADING: LazyLock<Gauge> = LazyLock::new(|| gauge!(DOWNLOADS));
+    Counted::new(DOWNLOADING.clone())
+}
+
+/// A client that watches a build, until this is dropped.
+pub fn watcher() -> Counted {
+    Counted::new(gauge!(WATCHERS))
+}
+
 /// Counts a connection that is not let in.
 pub fn connection_refused(limit: Full) {
     counter!(CONNECTIONS_REFUSED, "limit" => limit.name()).increment(1);
@@ -219,6 +238,7 @@ fn result(succeeded: bool) -> &'static str {
 }
 
 /// One more of something, until this is dropped.
+#[derive(Debug)]
 pub struct Counted(Gauge);
 
 impl Counted {

@@ -49,7 +49,7 @@ pub enum InvalidName {
     /// A component that registries don't allow.
     #[error(
         "{component:?} can't be part of an image name: expected lower-case letters and digits, \
-         with single '.', '_' or '-' between them"
+         with one '.', one or two '_', or any number of '-' between them"
     )]
     Component {
         /// The component.

@@ -31,6 +31,7 @@ pub mod platform;
 pub mod popularity;
 pub mod process;
 pub mod serve;
+pub mod small_file;
 pub mod source;
 pub mod storage;
 pub mod store_path;

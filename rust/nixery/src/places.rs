@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::counters::Full;
+use crate::counters::{Counted, Full};
 
 /// Places of each client.
 type Held = Arc<Mutex<HashMap<IpAddr, usize>>>;
@@ -18,6 +18,7 @@ pub struct Places {
     all: Arc<Semaphore>,
     each: usize,
     held: Held,
+    count: Option<fn() -> Counted>,
 }
 
 /// Taken until this is dropped.
@@ -25,13 +26,20 @@ pub struct Places {
 pub struct Place {
     _of_all: OwnedSemaphorePermit,
     of_site: Option<(IpAddr, Held)>,
+    _counted: Option<Counted>,
 }
 
 impl Places {
     /// `all` places, `each` of which one client may have. At most 2^61, as tokio's semaphores.
     pub fn new(all: usize, each: usize) -> Self {
         let all = Arc::new(Semaphore::new(all.min(Semaphore::MAX_PERMITS)));
-        Self { all, each, held: Held::default() }
+        Self { all, each, held: Held::default(), count: None }
+    }
+
+    /// Has a gauge tell how many are taken.
+    #[must_use]
+    pub fn counted(self, count: fn() -> Counted) -> Self {
+        Self { count: Some(count), ..self }
     }
 
     /// A place for a client, whose address is `None` where it may have any number of them.
@@ -53,7 +61,7 @@ impl Places {
             }
             None => None,
         };
-        Ok(Place { _of_all: place, of_site })
+        Ok(Place { _of_all: place, of_site, _counted: self.count.map(|count| count()) })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use reqwest::Url;
@@ -69,6 +69,14 @@ pub enum ChannelError {
         /// Why.
         source: io::Error,
     },
+    /// There is no such channel, but a file.
+    #[error("{name} is taken for the name of a channel: the file of that name is ./{name}")]
+    NotTheFile {
+        /// What was given.
+        name: String,
+        /// Why there is no list of the channel.
+        source: Box<ChannelError>,
+    },
     /// It is something else.
     #[error("{place} is not a list of store paths")]
     Malformed {
@@ -131,7 +139,13 @@ impl Channel {
             Self::Name(name) => {
                 let mut url = channels.clone();
                 url.set_path(&format!("{}{name}/store-paths.xz", url.path()));
-                fetch(http, &url).await?
+                fetch(http, &url).await.map_err(|error| {
+                    if Path::new(name).is_file() {
+                        ChannelError::NotTheFile { name: name.clone(), source: Box::new(error) }
+                    } else {
+                        error
+                    }
+                })?
             }
             Self::Url(url) => fetch(http, url).await?,
             Self::File(path) => {

@@ -126,4 +126,22 @@ mod tests {
             },
         );
     }
+
+    /// Its dictionary is as large as the file says, up to the bound.
+    #[test]
+    fn fuzzed_compressed() {
+        let twice = [COMPRESSED, COMPRESSED].concat();
+        let most = (MAX_MEMORY as usize) << 10;
+        crate::fuzz::parser("compressed lists", [COMPRESSED, &twice])
+            .words([XZ_MAGIC, b"YZ", b"\0\0\0\0", b"\x01\x00", b"\xe0", b"\x21\x01"])
+            .base(most)
+            .factor(16 << 10)
+            .run(
+                |input| {
+                    input.starts_with(XZ_MAGIC).then_some(())?;
+                    parse(input).map_err(|error| error.to_string()).ok()
+                },
+                |_, paths| assert!(paths.is_none_or(|paths| !paths.is_empty())),
+            );
+    }
 }

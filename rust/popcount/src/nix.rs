@@ -36,6 +36,12 @@ pub enum NixError {
         /// Why.
         source: io::Error,
     },
+    /// Something that is there, but not in a store.
+    #[error("{path} is not in the Nix store: expected a store path, or a link to one")]
+    NotInStore {
+        /// The path.
+        path: PathBuf,
+    },
     /// There is no Nix, or it can't be run.
     #[error("can't run nix; it must be on PATH")]
     Run(#[source] io::Error),
@@ -85,11 +91,23 @@ pub async fn closure(paths: &[PathBuf]) -> Result<Vec<Narinfo>, NixError> {
         std::path::absolute(path).map_err(|source| NixError::Path { path: path.clone(), source })
     };
     let paths = paths.iter().map(absolute).collect::<Result<Vec<_>, _>>()?;
+    if let Some(path) = paths.iter().find(|path| is_elsewhere(path)) {
+        return Err(NixError::NotInStore { path: path.clone() });
+    }
     let output = match path_info(&NEWER, &paths, Stdio::null()).await {
         Err(NixError::Failed { .. }) => path_info(&[], &paths, Stdio::inherit()).await?,
         result => result?,
     };
     parse(&output)
+}
+
+/// Whether something is there, and not in a store, of which Nix would say that it is no flake.
+fn is_elsewhere(path: &Path) -> bool {
+    path.canonicalize().is_ok_and(|path| {
+        !path.components().any(|component| {
+            component.as_os_str().to_str().is_some_and(|name| BaseName::new(name).is_some())
+        })
+    })
 }
 
 async fn path_info(

@@ -158,10 +158,10 @@ fn cost(hash: &str) -> Result<u32, String> {
             );
         }
         _ if hash.starts_with("$apr1$") || hash.starts_with("$1$") => {
-            return refused("MD5", "which passwords are quickly guessed of");
+            return refused("MD5", "from which passwords are quickly guessed");
         }
         _ if hash.starts_with("{SHA}") => {
-            return refused("SHA-1 without salt", "which passwords are quickly guessed of");
+            return refused("SHA-1 without salt", "from which passwords are quickly guessed");
         }
         _ if hash.starts_with("$5$") || hash.starts_with("$6$") => {
             return refused("SHA-2 (crypt)", "which this server can't check");

@@ -74,3 +74,59 @@ pub(super) fn begins_with(archive: &[u8], path: &StorePath) -> bool {
 
 /// Length of the field for names (POSIX.1-2017, pax, "ustar Interchange Format").
 const NAME_LENGTH: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::archive::gzip::{Gzip, Level};
+    use crate::storage::Blob;
+
+    /// Whatever stands in a layer where a record says that a member is.
+    #[test]
+    fn fuzzed() {
+        let path = StorePath::new(format!("/nix/store/{}-a", "0".repeat(32))).unwrap();
+        let gzip = RefCell::new(Gzip::new(Level::default()));
+        let pack = |content: &[u8]| {
+            let mut output = vec![0; gzip.borrow_mut().output_size()];
+            let length = gzip.borrow_mut().member(content, &mut output).unwrap();
+            output.truncate(length);
+            output
+        };
+        let mut long = LONG_RECORD_NAME.to_vec();
+        long.resize(UNIT, 0);
+        long.extend_from_slice(&path.as_str().as_bytes()[1..]);
+        let mut named = path.as_str().as_bytes()[1..].to_vec();
+        named.resize(UNIT, 0);
+        let seeds = [pack(&long), pack(&named), pack(&vec![7; BLOCK_SIZE]), pack(b"")];
+        let reader = RefCell::new(MemberReader::new());
+        // The buffers are there already.
+        let fuzz = crate::fuzz::parser("gzip members", seeds).base(1 << 10).factor(2);
+        fuzz.words([b"\x1f\x8b\x08", &[0; 3]]).run(
+            |input| {
+                let blob = Blob::in_memory(Bytes::copy_from_slice(input));
+                let length = u32::try_from(input.len()).unwrap();
+                let mut reader = reader.borrow_mut();
+                let more = reader.read(&mut blob.reader(0, length.into()), length + 1);
+                assert!(more.is_err(), "what isn't there was read");
+                let read = reader.read(&mut blob.reader(0, length.into()), length).ok()?;
+                assert_eq!(read.compressed, input);
+                Some((read.content.len(), begins_with(read.content, &path)))
+            },
+            |input, found| {
+                let Some((length, begins)) = found else { return };
+                assert!(length <= BLOCK_SIZE);
+                let reader = reader.borrow();
+                let content = &reader.content[..length];
+                let packed = pack(content);
+                // RFC 1952, 2.3: the same content has the same end.
+                assert!(input.ends_with(&packed[packed.len() - 8..]));
+                let name = String::from_utf8_lossy(content).into_owned();
+                assert!(!begins || name.contains(&path.as_str()[1..]));
+            },
+        );
+    }
+}

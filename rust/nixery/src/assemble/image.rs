@@ -37,6 +37,13 @@ impl Image {
         &self.manifests
     }
 
+    /// Bytes of what a client fetches that has nothing of it: the configuration and the layers.
+    pub fn size(&self) -> u64 {
+        // All formats have the same ones.
+        let blobs = self.manifests.first().map(|manifest| manifest.blobs.as_slice());
+        blobs.unwrap_or_default().iter().map(|blob| blob.size).sum()
+    }
+
     /// Every blob that a client may ask for after the manifests, and they too.
     pub(super) fn blobs(&self) -> Vec<Descriptor> {
         let mut blobs: Vec<Descriptor> =

@@ -51,7 +51,7 @@ use build::{Build, Built};
 use grouped::Grouped;
 use history::{EndsAtLast, History};
 use known::Known;
-use turn::Turn;
+use turn::{Turn, Turns};
 
 /// For how long a failure is the answer to whoever asks again. Some clients ask
 /// by HEAD first and then by GET for what it says: that shall not start another
@@ -113,7 +113,7 @@ struct Inner {
     /// Those of each client.
     shares: Places,
     /// Builds for which Nix may run.
-    turns: Semaphore,
+    turns: Turns,
 }
 
 impl Assembler {
@@ -130,7 +130,7 @@ impl Assembler {
             popularity: RwLock::new(Arc::new(popularity)),
             places: Semaphore::new(limits.max_builds + limits.max_queue),
             shares: Places::new(limits.max_builds + limits.max_queue, limits.share()),
-            turns: Semaphore::new(limits.max_builds),
+            turns: Turns::new(limits.max_builds),
             history: History::new(limits.log_lines, limits.keep_builds),
             limits,
             disk,
@@ -253,7 +253,7 @@ impl Inner {
         let _share = self.shares.enter(client).map_err(|_| self.busy_for_client())?;
         let _running = counters::build_running();
         let begin = Instant::now();
-        let turn = Turn::new(&self.turns);
+        let turn = Turn::new(&self.turns, client);
         let progress = self.history.begin(asked, &request);
         let name_text = name.as_str();
         let build =

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::oci::Digest;
+use crate::small_file;
 
 /// Contents under keys, in files. What was used least recently is removed when
 /// there is too much. Nothing in it is needed: it can be removed at any time, and
@@ -70,7 +71,7 @@ impl Directory {
     pub fn get(&self, key: &Digest) -> Option<Vec<u8>> {
         let name = key.hex();
         let path = self.path.join(&name);
-        let mut content = fs::read(&path).ok()?;
+        let mut content = small_file::read(&path, self.max_bytes).ok()?;
         let now = SystemTime::now();
         if content.len() < DIGEST_LENGTH {
             return None;

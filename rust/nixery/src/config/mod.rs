@@ -109,7 +109,7 @@ pub struct LimitsConfig {
     pub header_timeout: Duration,
     /// For a connection between requests.
     pub idle_timeout: Duration,
-    /// For an answer that makes no progress.
+    /// For an answer that makes no progress, and without a sign that the client is there.
     pub write_timeout: Duration,
     /// Of the headers of a request.
     pub header_bytes: usize,

@@ -82,7 +82,7 @@ pub const SETTINGS: &[Setting] = &[
     list(
         "server.trusted_proxies",
         "NIXERY_TRUSTED_PROXIES",
-        "none",
+        "",
         "List of addresses and networks, such as `10.0.0.0/8` and `2001:db8::/32`, of \
          proxies that say in `X-Forwarded-For` whom they pass a request on for: see \
          [clients behind proxies](#clients-behind-proxies)",
@@ -106,7 +106,8 @@ pub const SETTINGS: &[Setting] = &[
         "NIXERY_LIMITS_CONNECTIONS",
         "4096",
         "Most connections at a time, 1 to 1000000. Others are told 503, or, with TLS, \
-         hung up on. Each takes a file descriptor, and one more while a blob is sent.",
+         hung up on. Each takes a file descriptor, and one more while a blob is sent: \
+         there are at most half as many as files may be open (`LimitNOFILE=`).",
     ),
     number(
         "limits.connections_per_address",
@@ -114,7 +115,7 @@ pub const SETTINGS: &[Setting] = &[
         "1024",
         "Most connections at a time of one client address, 1 to 1000000. Others are \
          told 429, or, with TLS, hung up on. Trusted proxies, and the UNIX socket, may \
-         have more.",
+         have more. At most a quarter as many as files may be open.",
     ),
     number(
         "limits.streams",
@@ -141,8 +142,8 @@ pub const SETTINGS: &[Setting] = &[
         "limits.write_timeout",
         "NIXERY_LIMITS_WRITE_TIMEOUT",
         "120",
-        "Seconds for which a client may take nothing of an answer, 1 to 31536000. How \
-         long the whole takes plays no part.",
+        "Seconds for which a client may take nothing of an answer, or give no sign when it \
+         is asked whether it is there, 1 to 31536000. How long the whole takes plays no part.",
     ),
     number(
         "limits.header_bytes",
@@ -266,7 +267,7 @@ pub const SETTINGS: &[Setting] = &[
         "source.fingerprint",
         "NIXERY_SOURCE_FINGERPRINT",
         "true",
-        "For a directory only: whether it is looked at [what the directory is \
+        "For a directory only: whether the server finds out [what the directory is \
          at](#what-a-directory-is-at), so that its images are known again. With `false`, Nix runs \
          at each pull that comes over five seconds after the last, unless the path is one in the \
          Nix store.",
@@ -408,8 +409,7 @@ pub const SETTINGS: &[Setting] = &[
         "NIXERY_NIX_MAX_QUEUE",
         "100",
         "How many more images may be made or wait for their turn, 0 to 1000000; clients that ask \
-         for others get 429. One client \
-         address may have half of them.",
+         for others get 429. One client address may have half of them, and clients take turns.",
     ),
     text(
         "nix.popularity_url",
@@ -436,7 +436,7 @@ pub const SETTINGS: &[Setting] = &[
     list(
         "nix.allowed_uris",
         "NIXERY_NIX_ALLOWED_URIS",
-        "none",
+        "",
         "List of what a package set may fetch and read besides its source: beginnings \
          of URLs (`https://github.com/NixOS/nixpkgs/`), and absolute paths.",
     ),
@@ -450,7 +450,7 @@ pub const SETTINGS: &[Setting] = &[
     list(
         "nix.environment",
         "NIXERY_NIX_ENVIRONMENT",
-        "none",
+        "",
         "List of names of environment variables that the builder gets besides [the \
          usual ones](builder-protocol.md#surroundings)",
     ),

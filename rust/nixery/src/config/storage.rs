@@ -1,5 +1,7 @@
 //! Where images are kept.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::effective::{absolute, state_directory};
@@ -84,11 +86,16 @@ fn well_known(environment: &Environment) -> Option<PathBuf> {
     file.is_file().then_some(file)
 }
 
-/// A file that systemd passes by `LoadCredential=`
-/// (systemd.exec(5), "Credentials").
+/// A file that systemd passes by `LoadCredential=` (systemd.exec(5), "Credentials"). One that
+/// can't be looked at is not taken for none, as the server would go on without TLS or users:
+/// whoever reads it says what is wrong.
 pub(super) fn credential(environment: &Environment, name: &str) -> Option<PathBuf> {
     let file = Path::new(environment.get("CREDENTIALS_DIRECTORY")?).join(name);
-    file.is_file().then_some(file)
+    let is_there = match fs::metadata(&file) {
+        Ok(found) => found.is_file(),
+        Err(error) => error.kind() != ErrorKind::NotFound,
+    };
+    is_there.then_some(file)
 }
 
 /// The path of a file with a secret. What else is given is not shown: it may be that.

@@ -69,7 +69,7 @@ pub enum Slow {
     Head,
     /// Sending anything after an answer.
     Idle,
-    /// Taking an answer.
+    /// Taking an answer, or giving a sign that it is there.
     Write,
 }
 

@@ -26,11 +26,11 @@ pub(super) fn choose(headers: &HeaderMap) -> Format {
     best.map_or(Format::Oci, |(format, _)| format)
 }
 
-/// Whether the client wants server-sent events.
-pub(super) fn wants_events(headers: &HeaderMap) -> bool {
+/// Whether the client names a media type, as one of those that it likes.
+pub(super) fn names(headers: &HeaderMap, media_type: &str) -> bool {
     let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let mut types = values.flat_map(|value| value.split([',', ';'])).map(str::trim);
-    types.any(|media_type| media_type.eq_ignore_ascii_case("text/event-stream"))
+    types.any(|named| named.eq_ignore_ascii_case(media_type))
 }
 
 /// `q=0.5` in thousandths; malformed weights count as none.
@@ -102,7 +102,7 @@ mod tests {
                         .into_iter()
                         .collect();
                 let format = choose(&headers);
-                let _ = wants_events(&headers);
+                let _ = names(&headers, "text/event-stream");
                 Some(format)
             },
             |input, parsed| {

@@ -141,7 +141,7 @@ fn begun(progress: &Progress) -> String {
     Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
 }
 
-fn step(step: Step) -> &'static str {
+pub(super) fn step(step: Step) -> &'static str {
     match step {
         Step::Looking => "looking",
         Step::Waiting => "waiting",
@@ -178,12 +178,13 @@ pub(super) async fn show(
     query: Result<Query<From>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let Query(From { from }) = query.map_err(|error| ApiError::Query(error.body_text()))?;
+    let Query(From { from }) =
+        query.map_err(|_| ApiError::Query("at most one from=NUMBER, the first line of the log"))?;
     let asked = shared.asked(&path)?;
     shared.allow(&visitor, Right::Pull, &asked.name)?;
     let build = shared.registry.assembler.progress(&asked);
     let build = build.ok_or(ApiError::NoBuild)?;
-    if accept::wants_events(&headers) {
+    if accept::names(&headers, "text/event-stream") {
         let last = headers.get("last-event-id").map(|id| last_line(&build, id));
         let place = shared.watchers.enter(client.0).map_err(|full| {
             counters::request_refused(Refused::Watchers);

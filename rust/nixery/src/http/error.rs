@@ -12,7 +12,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use crate::assemble::{AssembleError, Failure};
-use crate::image::InvalidName;
+use crate::image::{ImageName, InvalidName};
 use crate::nix::NixError;
 use crate::oci::{Digest, InvalidDigest};
 use crate::pin::PinError;
@@ -36,6 +36,8 @@ pub(super) enum ApiError {
     MalformedPath,
     #[error(transparent)]
     UnknownTag(#[from] UnknownTag),
+    #[error("{error}; if that is part of the image's name, the path lacks a tag: {image}/latest")]
+    TagOrPackage { error: UnknownTag, image: ImageName },
     #[error("no manifest {0} is stored here: pull the image by its tag, so that it is made")]
     ManifestUnknown(Digest),
     #[error("nothing with the digest {digest} is stored here: all digests are SHA-256")]
@@ -58,10 +60,10 @@ pub(super) enum ApiError {
     Failure(Failure),
     #[error("{}\nAll that Nix printed: {page}", message(.failure))]
     Build { failure: Failure, page: String },
-    #[error("the path has to end with a tag, such as git/latest")]
-    NoTag,
-    #[error("the query can't be read: {0}")]
-    Query(String),
+    #[error("the path has to end with a slash and a tag, such as {0}")]
+    NoTag(String),
+    #[error("the query can't be read: expected {0}")]
+    Query(&'static str),
     #[error(
         "{0:?} is no beginning of a package's name: expected at most 255 letters and digits, with \
          '.', '_' or '-' between them"
@@ -118,11 +120,12 @@ impl ApiError {
             Self::Name(_) | Self::MalformedPath | Self::Query(_) | Self::Prefix(_) => {
                 (StatusCode::BAD_REQUEST, "NAME_INVALID")
             }
-            Self::Tag(_) | Self::NoTag => (StatusCode::BAD_REQUEST, "TAG_INVALID"),
+            Self::Tag(_) | Self::NoTag(_) => (StatusCode::BAD_REQUEST, "TAG_INVALID"),
             Self::Digest(_) => (StatusCode::BAD_REQUEST, "DIGEST_INVALID"),
-            Self::UnknownTag(_) | Self::ManifestUnknown(_) | Self::NotMade => {
-                (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN")
-            }
+            Self::UnknownTag(_)
+            | Self::TagOrPackage { .. }
+            | Self::ManifestUnknown(_)
+            | Self::NotMade => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN"),
             Self::OtherAlgorithm { code, .. } => (StatusCode::NOT_FOUND, code),
             Self::BlobUnknown(_) => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN"),
             Self::NoSuchEndpoint | Self::NoSuchPath | Self::BuildsNotShown => {

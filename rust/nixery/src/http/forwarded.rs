@@ -131,4 +131,67 @@ mod tests {
             assert_eq!(client(peer, &[b"192.0.2.9\xff, 10.0.0.2"]), "10.0.0.2");
         }
     }
+
+    /// Lines of the header, against a second reading of them: whoever is named last, of
+    /// those that no trusted proxy is.
+    #[test]
+    fn fuzzed() {
+        let entry = regex::Regex::new(
+            r"\A(?:\[(?<inner>[^\[\]]*)\]|\[(?<v6>[^\[\]%]*)(?:%[0-9]+)?\]:(?<p6>[0-9]{1,5})|(?<v4>[0-9.]+):(?<p4>[0-9]{1,5})|(?<bare>[^\[\]]*))\z",
+        )
+        .unwrap();
+        let proxies = TrustedProxies::new(
+            ["10.0.0.0/8", "2001:db8:1::/48"].map(|network| network.parse().unwrap()).to_vec(),
+        );
+        let seeds = [
+            "198.51.100.1, 192.0.2.7, 10.0.0.2",
+            "192.0.2.7:4000\n10.1.1.1, 10.0.0.2:80",
+            "[2001:db8:9::1]:4000, 2001:db8:1::5, [2001:db8:1::6]",
+            "unknown, ::ffff:10.0.0.9, ::ffff:192.0.2.7",
+        ];
+        let words = [", ", ",", "10.0.0.1", "::1", "[::1]", ":80", "unknown", "%1", "_hidden"];
+        crate::fuzz::parser("X-Forwarded-For", seeds).words(words).run(
+            |input| {
+                let mut headers = HeaderMap::new();
+                for line in input.split(|&byte| byte == b'\n') {
+                    headers.append(FORWARDED_FOR, HeaderValue::from_bytes(line).ok()?);
+                }
+                let peers = [Some("10.0.0.1"), None, Some("192.0.2.1")];
+                Some(peers.map(|peer| {
+                    let peer = peer.map(|peer| peer.parse().unwrap());
+                    proxies.client(peer, &headers)
+                }))
+            },
+            |input, clients| {
+                let Some([of_proxy, of_socket, of_stranger]) = clients else { return };
+                assert_eq!(of_stranger, Some("192.0.2.1".parse().unwrap()));
+                // All lines are one list (RFC 9110, 5.3).
+                let entries = input.split(|&byte| byte == b',' || byte == b'\n').rev();
+                let addresses = entries.map_while(|bytes| {
+                    let found = entry.captures(std::str::from_utf8(bytes).ok()?.trim())?;
+                    let ports = [found.name("p6"), found.name("p4")];
+                    if ports.into_iter().flatten().any(|port| port.as_str().parse::<u16>().is_err())
+                    {
+                        return None;
+                    }
+                    let (four, six) = (found.name("v4"), found.name("v6"));
+                    let address = match (four, six, found.name("inner").or(found.name("bare"))) {
+                        (Some(four), _, _) => IpAddr::V4(four.as_str().parse().ok()?),
+                        (_, Some(six), _) => IpAddr::V6(six.as_str().parse().ok()?),
+                        (_, _, either) => either?.as_str().parse().ok()?,
+                    };
+                    Some(address.to_canonical())
+                });
+                let is_proxy = |address: &IpAddr| match address {
+                    IpAddr::V4(four) => four.octets()[0] == 10,
+                    IpAddr::V6(six) => six.segments()[..3] == [0x2001, 0xdb8, 1],
+                };
+                let addresses: Vec<IpAddr> = addresses.collect();
+                let client = addresses.iter().find(|address| !is_proxy(address));
+                let client = client.or(addresses.last()).copied();
+                assert_eq!(of_socket, client);
+                assert_eq!(of_proxy, client.or("10.0.0.1".parse().ok()));
+            },
+        );
+    }
 }

@@ -175,7 +175,7 @@ async fn let_pass(shared: Arc<Shared>, mut request: Request, next: Next) -> Resp
     let visitor = gate.visitor(request.headers(), path, client).await;
     match visitor {
         Ok(visitor) => request.extensions_mut().insert(visitor),
-        Err(error) if is_page => return error_page(&error),
+        Err(error) if is_page => return error_page(&shared, &error),
         Err(error) => {
             let (name, value) = API_VERSION;
             return ([(name, value)], error).into_response();

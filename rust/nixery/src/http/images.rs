@@ -21,8 +21,8 @@ use crate::image::ImageName;
 #[derive(Serialize)]
 pub(super) struct ImageView {
     image: String,
-    platform: String,
-    source: String,
+    pub(super) platform: String,
+    pub(super) source: String,
     manifests: Vec<ManifestView>,
     pub(super) packages: Vec<PackageView>,
     /// Bytes of all store paths together.
@@ -44,9 +44,9 @@ pub(super) struct PackageView {
 /// A layer as JSON.
 #[derive(Serialize)]
 pub(super) struct LayerView {
-    digest: String,
+    pub(super) digest: String,
     pub(super) size: u64,
-    uncompressed_size: u64,
+    pub(super) uncompressed_size: u64,
     pub(super) store_paths: Vec<PathView>,
     pub(super) shared_with: Vec<String>,
 }
@@ -54,7 +54,7 @@ pub(super) struct LayerView {
 /// A store path as JSON.
 #[derive(Serialize)]
 pub(super) struct PathView {
-    path: String,
+    pub(super) path: String,
     #[serde(skip)]
     pub(super) name: String,
     pub(super) nar_size: u64,
@@ -131,6 +131,23 @@ impl ImageView {
             nar_size: composition.closure.total_nar_size(),
             size: composition.layers.iter().map(|layer| layer.blob.size).sum(),
             layers: layers.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl ImageView {
+    /// For tests of what is shown of layers.
+    pub(super) fn of_layers(layers: Vec<LayerView>) -> Self {
+        Self {
+            image: "one".to_owned(),
+            platform: "amd64".to_owned(),
+            source: "a test".to_owned(),
+            manifests: Vec::new(),
+            packages: Vec::new(),
+            nar_size: 0,
+            size: layers.iter().map(|layer| layer.size).sum(),
+            layers,
         }
     }
 }

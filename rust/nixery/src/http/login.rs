@@ -8,11 +8,14 @@
 //! - scripts are never told to log in in a way that browsers know how to,
 //! - there is a place at the top for it, where pages lead that need it.
 
-use axum::extract::Request;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 
+use super::Shared;
 use super::builds::NO_STORE;
 use super::gate::Visitor;
 use super::layout::error_page;
@@ -85,9 +88,13 @@ fn is_page(uri: &Uri) -> bool {
 }
 
 /// Asks for a password, and leads those who have one back to where they came from.
-pub(super) async fn login(visitor: Visitor, uri: Uri) -> Response {
+pub(super) async fn login(
+    State(shared): State<Arc<Shared>>,
+    visitor: Visitor,
+    uri: Uri,
+) -> Response {
     if let Err(error) = visitor.enter() {
-        return error_page(&error);
+        return error_page(&shared, &error);
     }
     let page = uri.query().and_then(|query| query.strip_prefix(TO)).and_then(|to| to.parse().ok());
     // Nowhere else, whoever has made the link.

@@ -10,8 +10,10 @@ mod contents;
 mod crash;
 mod error;
 mod events;
+mod figures;
 mod foreign;
 mod forwarded;
+mod front_page;
 mod gate;
 mod images;
 mod layout;
@@ -21,6 +23,7 @@ mod login;
 mod manifests;
 mod packages;
 mod pages;
+mod progress;
 mod range;
 mod rates;
 mod rights;
@@ -47,7 +50,7 @@ use tower_http::services::ServeDir;
 use crate::access::Right;
 use crate::assemble::Assembler;
 use crate::catalogue::Catalogue;
-use crate::counters::request_seconds;
+use crate::counters::{self, request_seconds};
 use crate::disk::Disk;
 use crate::flights::Flights;
 use crate::places::Places;
@@ -163,13 +166,14 @@ pub fn router(registry: Registry) -> Router {
     let (buffers, durations) = (Buffers::default(), Durations::new());
     let files = registry.web_directory.as_ref().map(ServeDir::new);
     let of_one = registry.max_watchers.div_ceil(WATCHERS_SHARE);
-    let watchers = Places::new(registry.max_watchers, of_one);
-    let downloads = Places::new(registry.max_downloads, registry.max_downloads_per_address);
+    let watchers = Places::new(registry.max_watchers, of_one).counted(counters::watcher);
+    let downloads = Places::new(registry.max_downloads, registry.max_downloads_per_address)
+        .counted(counters::download);
     let readiness = Flights::default();
     let shared =
         Arc::new(Shared { registry, buffers, durations, files, watchers, downloads, readiness });
     let router = Router::new()
-        .route("/", get(web::index))
+        .route("/", get(front_page::index))
         .route("/assets/{name}", get(layout::asset))
         .route(login::LOGIN_PATH, get(login::login))
         .route("/builds", get(pages::builds))
@@ -232,15 +236,25 @@ async fn other_method(uri: Uri) -> Response {
 
 /// A file of the operator's directory, if there is one.
 async fn files(shared: &Shared, request: Request) -> Response {
-    let nothing = (StatusCode::NOT_FOUND, "There is nothing here. See / for usage.\n");
-    let Some(files) = &shared.files else { return nothing.into_response() };
+    let is_for_people = accept::names(request.headers(), "text/html");
+    let Some(files) = &shared.files else { return nothing(shared, is_for_people) };
     match files.clone().try_call(request).await {
-        Ok(response) if response.status() == StatusCode::NOT_FOUND => nothing.into_response(),
+        Ok(response) if response.status() == StatusCode::NOT_FOUND => {
+            nothing(shared, is_for_people)
+        }
         Ok(response) => response.map(Body::new),
         Err(error) => {
             tracing::error!(%error, "can't read the directory of web pages");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
+    }
+}
+
+fn nothing(shared: &Shared, is_for_people: bool) -> Response {
+    if is_for_people {
+        layout::problem(shared, StatusCode::NOT_FOUND, "<p>There is nothing here.</p>")
+    } else {
+        (StatusCode::NOT_FOUND, "There is nothing here. See / for usage.\n").into_response()
     }
 }
 

@@ -54,7 +54,9 @@ pub(super) async fn complete(
         visitor.enter()?;
     }
     shared.allow_something(&visitor)?;
-    let Query(wanted) = query.map_err(|error| ApiError::Query(error.body_text()))?;
+    let Query(wanted) = query.map_err(|_| {
+        ApiError::Query("at most one each of prefix=TEXT, limit=NUMBER and tag=TAG")
+    })?;
     let typed = wanted.prefix.to_ascii_lowercase();
     let is_of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
     if typed.len() > LONGEST || !typed.chars().all(is_of_name) {

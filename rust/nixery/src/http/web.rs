@@ -1,4 +1,4 @@
-//! What people and load balancers see.
+//! What load balancers and monitoring see, and by which address clients came.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +8,9 @@ use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
+use tokio::time::timeout;
 
 use super::Shared;
-use super::layout::{escape, page};
-use super::pages::header;
 use crate::disk::Disk;
 use crate::storage::Storage;
 
@@ -27,6 +26,9 @@ pub(super) async fn health() -> &'static str {
 /// asking a bucket, and everybody may ask.
 const REMEMBERED: Duration = Duration::from_secs(2);
 
+/// How long the storage may take: who asks hardly waits for longer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+
 /// Whether the storage can be used.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Readiness {
@@ -39,7 +41,11 @@ pub(super) enum Readiness {
 
 /// Tries it.
 async fn try_storage(storage: Arc<dyn Storage>, disk: Disk) -> Readiness {
-    match storage.check().await {
+    let Ok(checked) = timeout(ANSWERS_WITHIN, storage.check()).await else {
+        tracing::error!("the storage doesn't answer within {ANSWERS_WITHIN:?}");
+        return Readiness::Broken;
+    };
+    match checked {
         Ok(()) if disk.check().await.is_ok() => Readiness::Ready,
         Ok(()) => Readiness::Short,
         Err(error) if error.is_full() => Readiness::Full,
@@ -118,76 +124,6 @@ fn address_of_clients(headers: &HeaderMap, port: Option<u16>) -> Address {
         str::to_owned,
     );
     Address { scheme, host }
-}
-
-/// Says what this is and how to use it, with this server's own address.
-pub(super) async fn index(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    let host = escape(&shared.address(&headers).host);
-    let source = escape(&shared.registry.source.told());
-    let platform = shared.registry.default_platform;
-    let catalogue = &shared.registry.catalogue;
-    let revision = match shared.registry.newest() {
-        Some(source) => {
-            // Names are typed next.
-            if shared.builds_for_anonymous() {
-                catalogue.prepare(source.clone());
-            }
-            catalogue.revision(&source).await
-        }
-        None => None,
-    };
-    let revision =
-        revision.map_or_else(String::new, |commit| format!(", at commit <code>{commit}</code>"));
-    let directory = shared.registry.web_directory.as_ref();
-    let book = match directory.map(|directory| directory.join("index.html").is_file()) {
-        Some(true) => r#"<a href="/index.html">Documentation</a>"#,
-        Some(false) | None => "",
-    };
-    let (tags, tags_told) = if shared.registry.source.has_tags() {
-        ("yes", "<li><code>:</code> and a tag at the end chooses a release or a branch.</li>\n")
-    } else {
-        ("no", "")
-    };
-    let header = header(&shared, book);
-    let body = format!(
-        r#"{header}<main>
-<h1>Container images, made when they are pulled</h1>
-<p>This registry has no images. The name of an image lists <a href="https://nixos.org">Nix</a>
-packages, and the registry makes it of those, with all they need. Packages come from:
-{source}{revision}.</p>
-<pre id="usage">docker run --rm -ti {host}/shell/git/jq bash</pre>
-<form id="composer" data-host="{host}" data-tags="{tags}" hidden>
-<div class="combobox"><label for="packages">Packages</label>
-<input type="text" id="packages" name="packages" value="git jq" autocomplete="off" spellcheck="false"
- autocapitalize="none" role="combobox" aria-autocomplete="list" aria-expanded="false"
- aria-controls="suggestions" aria-describedby="problem">
-<ul id="suggestions" role="listbox" aria-label="Names of packages" hidden></ul>
-<small id="hint" role="status"></small></div>
-<div><input type="checkbox" id="shell" name="shell" checked>
-<label class="beside" for="shell">with a shell, and the programs that one expects there</label></div>
-<div><label for="platform">Platform</label>
-<select id="platform" name="platform"><option value="">{platform} (usual here)</option>
-<option value="amd64">amd64</option><option value="arm64">arm64</option></select></div>
-<pre id="command" role="status" aria-label="Command"></pre>
-<p id="problem" role="status"></p>
-<p id="login" hidden><a href="/login">Log in</a> <span></span></p>
-<div><button name="copy" type="button">Copy the command</button>
-<button name="make" type="submit">Make it now, and watch</button></div>
-</form>
-<h2>Names of images</h2>
-<ul>
-<li>Each part of the name, between slashes, is a package. Sets of packages are written with a dot:
-<code>python3packages.requests</code>.</li>
-<li><code>shell</code> at the front stands for bash, coreutils, moreutils and nano.</li>
-<li><code>arm64</code> or <code>amd64</code> at the front chooses a platform; without, it is
-{platform}.</li>
-{tags_told}<li>An upper-case letter in a package's name is written in lower case.</li>
-</ul>
-<div id="layers"></div>
-</main>
-"#
-    );
-    page("Nixery", &body, Some("composer.js"))
 }
 
 #[cfg(test)]

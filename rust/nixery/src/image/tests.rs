@@ -72,6 +72,9 @@ fn refuses_what_the_specification_does_not_allow() {
     for right in ["a", "0ad", "a.b", "a_b", "a__b", "a---b", "python3packages.requests", "x/y/z"] {
         assert!(right.parse::<ImageName>().is_ok(), "{right:?} was refused");
     }
+    // It said "single '.', '_' or '-'", although the two last of `right` are accepted.
+    let error = "a___b".parse::<ImageName>().unwrap_err().to_string();
+    assert!(error.ends_with("one '.', one or two '_', or any number of '-' between them"));
 }
 
 proptest! {

@@ -60,6 +60,7 @@ impl TryFrom<Document> for GraphFile {
 mod tests {
     use super::*;
     use crate::layers::tests::path;
+    use crate::layers::{Popularity, group};
 
     const PATH: &str = "/nix/store/00000000000000000000000000000000-a-1";
 
@@ -115,6 +116,14 @@ mod tests {
                 assert_eq!(Closure::merge([&file.closure, &file.closure]), file.closure);
                 let nodes = file.closure.nodes();
                 assert!(nodes.windows(2).all(|pair| pair[0].path < pair[1].path));
+                // Whatever graph it is, each path comes into one layer.
+                let layers = group(&file.closure, &file.roots, &Popularity::empty(), 5);
+                let are_there = file.roots.iter().all(|root| file.closure.contains(root));
+                assert_eq!(layers.is_ok(), are_there);
+                let Ok(layers) = layers else { return };
+                let mut paths: Vec<_> = layers.iter().flat_map(|layer| &layer.paths).collect();
+                paths.sort_unstable();
+                assert!(layers.len() <= 5 && paths.into_iter().eq(nodes.iter().map(|n| &n.path)));
             },
         );
     }

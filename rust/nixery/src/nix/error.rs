@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::protocol::{Missing, Problem, RefusalReason};
 use crate::image::{ALWAYS, META_PACKAGES};
-use crate::process::ProcessError;
+use crate::process::{ProcessError, without_escapes};
 use crate::source::without_credentials;
 
 /// Why there are no packages.
@@ -92,10 +92,13 @@ pub enum NixError {
 
 impl From<Problem> for NixError {
     fn from(problem: Problem) -> Self {
-        let redact = |text: String| without_credentials(&text);
+        // Package sets say what they like.
+        let redact = |text: String| without_credentials(&without_escapes(&text));
         match problem {
             Problem::NotFound { packages } => Self::PackagesNotFound { packages },
-            Problem::NotAPackage { name, reason } => Self::NotAPackage { name, reason },
+            Problem::NotAPackage { name, reason } => {
+                Self::NotAPackage { name, reason: redact(reason) }
+            }
             Problem::Refused { name, reason, message } => {
                 Self::Refused { name, reason, message: redact(message) }
             }

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 use crate::layers::Closure;
+use crate::process::without_escapes;
 use crate::source::SourceAt;
 use crate::store_path::StorePath;
 
@@ -141,23 +142,49 @@ pub struct Package {
     /// What was asked for, such as `python3packages.requests`.
     pub request: String,
     /// Name with version.
+    #[serde(deserialize_with = "told")]
     pub name: String,
     /// Name without version.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "maybe_told")]
     pub pname: Option<String>,
     /// Version.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "maybe_told")]
     pub version: Option<String>,
     /// SPDX identifiers, or names, of its licences.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "all_told")]
     pub license: Vec<String>,
     /// One line.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "maybe_told")]
     pub description: Option<String>,
     /// What to run, where the package says so.
     pub main_program: Option<String>,
     /// Where it is.
     pub path: StorePath,
+}
+
+/// Longest text that a package set may tell of a package, in bytes, and most licences. The
+/// rest is left out: people are to read it, and it is kept with each image.
+const MAX_TEXT: usize = 1024;
+const MAX_LICENCES: usize = 64;
+
+fn shortened(text: &str) -> String {
+    let mut text = without_escapes(text);
+    text.truncate(text.floor_char_boundary(MAX_TEXT));
+    text
+}
+
+fn told<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    String::deserialize(deserializer).map(|text| shortened(&text))
+}
+
+fn maybe_told<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Option::<String>::deserialize(deserializer).map(|text| text.as_deref().map(shortened))
+}
+
+fn all_told<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let mut all = Vec::<String>::deserialize(deserializer)?;
+    all.truncate(MAX_LICENCES);
+    Ok(all.iter().map(|text| shortened(text)).collect())
 }
 
 /// A name that the package set doesn't have.
@@ -224,6 +251,28 @@ mod tests {
             let error = Reply::<Success>::parse(reply.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(expected), "{reply}: {error}");
         }
+    }
+
+    #[test]
+    fn what_is_told_of_a_package_is_short_and_plain() {
+        let long = "é".repeat(100_000);
+        let reply = serde_json::json!({
+            "protocol": 1,
+            "packages": [{
+                "attribute": "a", "request": "a", "name": "a\u{202e}b\n", "version": long,
+                "license": vec!["MIT"; 1000], "main_program": null,
+                "path": format!("/nix/store/{}-a", "0".repeat(32)),
+            }],
+            "graph": [],
+        });
+        let Reply::Success(Success { packages, .. }) =
+            Reply::parse(reply.to_string().as_bytes()).unwrap()
+        else {
+            panic!("{reply}")
+        };
+        assert_eq!(packages[0].name, "ab\n");
+        assert_eq!(packages[0].version.as_ref().unwrap(), &"é".repeat(512));
+        assert_eq!(packages[0].license.len(), MAX_LICENCES);
     }
 
     /// Also of what Nix says, as such paths go back to the builder later.

@@ -39,9 +39,9 @@ impl Lines {
     }
 }
 
-/// Removes terminal control sequences and other control characters, which have
-/// no business in a log.
-fn without_escapes(text: &str) -> String {
+/// Removes terminal control sequences and other control characters but ends of lines, which
+/// have no business in a log.
+pub(crate) fn without_escapes(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
     while let Some(c) = characters.next() {
@@ -50,7 +50,7 @@ fn without_escapes(text: &str) -> String {
                 // A sequence ends with a byte from 0x40 to 0x7e (ECMA-48, 5.4).
                 characters.by_ref().find(|c| ('@'..='~').contains(c));
             }
-        } else if c == '\t' || !(c.is_control() || turns_text(c)) {
+        } else if c == '\t' || c == '\n' || !(c.is_control() || turns_text(c)) {
             plain.push(c);
         }
     }
@@ -58,9 +58,9 @@ fn without_escapes(text: &str) -> String {
 }
 
 /// Whether a character has those after it stand elsewhere than they were printed (Unicode
-/// standard annex 9, "Directional Formatting Characters").
+/// standard annex 9, "Directional Formatting Characters"; annex 14, class BK).
 pub(crate) fn turns_text(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
 }
 
 #[cfg(test)]
@@ -86,6 +86,10 @@ mod tests {
     fn control_sequences_are_removed() {
         assert_eq!(lines(&[b"\x1b[31;1merror:\x1b[0m a\x07b\tc\n"]), ["error: ab\tc"]);
         assert_eq!(lines(&["see gnp.\u{202e}exe\u{2066}".as_bytes()]), ["see gnp.exe"]);
+        assert_eq!(
+            lines(&["one\u{2028}two\u{2029}three\u{85}four".as_bytes()]),
+            ["onetwothreefour"]
+        );
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub use adopted::end_orphans;
 pub(crate) use environment::is_passed_on;
 use group::{Group, ended};
 use lines::Lines;
-pub(crate) use lines::turns_text;
+pub(crate) use lines::{turns_text, without_escapes};
 pub use supervisor::{Limits, run_if_asked};
 
 /// Most that a program may print on standard output. The reply for a closure of

@@ -1,6 +1,5 @@
 //! Reading the files with users.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -9,6 +8,7 @@ use thiserror::Error;
 
 use crate::access::{Credentials, InvalidLine};
 use crate::config::AccessConfig;
+use crate::small_file::{WRITTEN_BY_PEOPLE, read_text};
 
 /// Why a file with users can't be used.
 #[derive(Debug, Error)]
@@ -33,7 +33,7 @@ pub enum AccessError {
     },
 }
 
-/// What clients are compared with from now on.
+/// What clients are compared with from now on. May wait for the disk.
 pub(super) fn read(config: &AccessConfig) -> Result<Credentials, AccessError> {
     let credentials = Credentials {
         passwords: parse(config.htpasswd.as_deref(), "NIXERY_ACCESS_HTPASSWD (access.htpasswd)")?,
@@ -50,7 +50,7 @@ fn parse<T: Default + FromStr<Err = InvalidLine>>(
     setting: &'static str,
 ) -> Result<T, AccessError> {
     let Some(path) = path else { return Ok(T::default()) };
-    let content = fs::read_to_string(path).map_err(|source| AccessError::Unreadable {
+    let content = read_text(path, WRITTEN_BY_PEOPLE).map_err(|source| AccessError::Unreadable {
         path: path.to_owned(),
         setting,
         source,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tokio::signal::unix::Signal;
 use tokio::task::spawn_blocking;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::access;
@@ -164,29 +164,31 @@ pub(super) struct Reload {
     pub(super) assembler: Assembler,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) access: Option<(AccessConfig, Arc<Gate>)>,
+    pub(super) storage: Arc<dyn Storage>,
 }
 
-/// Reads the files with users, the certificate and the popularity table again at each
-/// signal. What can't be read leaves what there is. Nothing waits for the table, which may
-/// be on a server that doesn't answer: a user who was removed must be out at once.
+/// For how long files are waited for. Disks of other machines may never answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Reads the files with users, the certificate, the bucket's credentials and the popularity
+/// table again at each signal. What can't be read leaves what there is. Nothing waits for
+/// the table, which may be on a server that doesn't answer: a user who was removed must be
+/// out at once.
 pub(super) async fn reload_on(mut signal: Signal, reload: Reload, status: String) {
     let mut table = tokio::spawn(async {});
     while signal.recv().await.is_some() {
         systemd::reloading();
         if let Some((config, gate)) = &reload.access {
-            match access::read(config) {
-                Ok(credentials) => {
-                    tracing::info!("read the files with users again");
-                    gate.set_credentials(credentials);
-                }
-                Err(error) => {
-                    let error = ErrorChain(&error).to_string();
-                    tracing::error!(error, "keeping the users that there are");
-                }
-            }
+            reload_users(config, gate).await;
         }
-        if let Some(tls) = &reload.tls {
-            tls.look().await;
+        let rest = async {
+            if let Some(tls) = &reload.tls {
+                tls.look().await;
+            }
+            reload.storage.reload().await;
+        };
+        if timeout(PATIENCE, rest).await.is_err() {
+            tracing::error!("files can't be read in time: see which by nixery --check-config");
         }
         // What an earlier signal has begun would bring an older one.
         table.abort();
@@ -194,6 +196,21 @@ pub(super) async fn reload_on(mut signal: Signal, reload: Reload, status: String
         table = tokio::spawn(async move { load_popularity(url.as_deref(), &assembler).await });
         systemd::ready(&status);
     }
+}
+
+async fn reload_users(config: &AccessConfig, gate: &Gate) {
+    let config = config.clone();
+    let read = spawn_blocking(move || access::read(&config));
+    let error = match timeout(PATIENCE, read).await {
+        Ok(Ok(Ok(credentials))) => {
+            tracing::info!("read the files with users again");
+            return gate.set_credentials(credentials);
+        }
+        Ok(Ok(Err(error))) => ErrorChain(&error).to_string(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the files can't be read in time".to_owned(),
+    };
+    tracing::error!(error, "keeping the users that there are");
 }
 
 async fn load_popularity(url: Option<&str>, assembler: &Assembler) {

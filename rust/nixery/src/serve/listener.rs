@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
@@ -12,7 +11,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{FlockOperation, Mode, fchmod, flock};
 use rustix::io::Errno;
-use rustix::net::sockopt;
 use tokio::net::{TcpListener, UnixListener, UnixSocket};
 
 use super::ServeError;
@@ -25,12 +23,6 @@ const MODE: u32 = 0o660;
 
 /// Connections that wait to be accepted, at most; the kernel may allow fewer.
 const BACKLOG: u32 = 1024;
-
-/// When a peer that says nothing is asked whether it is still there, and when it has failed
-/// to answer: about two minutes.
-const KEEP_ALIVE_AFTER: Duration = Duration::from_mins(1);
-const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
-const KEEP_ALIVE_TIMES: u32 = 4;
 
 /// How long other servers that begin or end are waited for, and how often it is looked.
 const TURN: Duration = Duration::from_secs(5);
@@ -98,8 +90,6 @@ impl Listener {
                 let (stream, peer) = listener.accept().await?;
                 // A response is often a small head and then a body: don't wait to join them.
                 let _ = stream.set_nodelay(true);
-                // Fails for a client that has left; that is noticed later.
-                let _ = keep_alive(&stream);
                 Ok((Stream::Tcp(stream), Some(peer.ip().to_canonical())))
             }
             Self::Unix { listener, .. } => {
@@ -108,14 +98,6 @@ impl Listener {
             }
         }
     }
-}
-
-/// Has the kernel find out when a peer is gone without a word while it waits for an image.
-fn keep_alive(stream: impl AsFd) -> rustix::io::Result<()> {
-    sockopt::set_tcp_keepidle(&stream, KEEP_ALIVE_AFTER)?;
-    sockopt::set_tcp_keepintvl(&stream, KEEP_ALIVE_EVERY)?;
-    sockopt::set_tcp_keepcnt(&stream, KEEP_ALIVE_TIMES)?;
-    sockopt::set_socket_keepalive(&stream, true)
 }
 
 /// Listens there, in place of a server that is gone.

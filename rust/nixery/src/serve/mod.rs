@@ -5,6 +5,7 @@ mod background;
 mod connections;
 mod listener;
 mod parts;
+mod presence;
 mod stream;
 mod tls;
 
@@ -22,7 +23,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::InvalidLevel;
-use crate::config::{Config, StorageConfig};
+use crate::config::{Config, LimitsConfig, StorageConfig};
 use crate::gc::{self, GcError};
 use crate::http::{Limiter, RequestLimits, router};
 use crate::nix::NixError;
@@ -33,7 +34,7 @@ use crate::systemd;
 use background::{Reload, collect_regularly, count, reload_on, say_that_it_lives, watch};
 use connections::Server;
 use listener::Listener;
-use parts::registry;
+use parts::{most_files, registry};
 use tls::Tls;
 
 pub use tls::TlsError;
@@ -162,6 +163,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         assembler: registry.assembler.clone(),
         tls: tls.clone(),
         access: config.access.clone().zip(registry.gate.clone()),
+        storage: Arc::clone(&registry.storage),
     };
     tokio::spawn(reload_on(hangup, reload, status));
     if let Some(tls) = tls.clone() {
@@ -170,7 +172,18 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
 
     let assembler = registry.assembler.clone();
     let limiter = Limiter::new(request_limits(&config));
-    let server = Server::new(router(registry), limiter, tls, &config.limits, shutdown.clone());
+    let files = most_files();
+    let limits = with_files_left(&config.limits, files);
+    if limits.connections < config.limits.connections {
+        tracing::warn!(
+            files,
+            connections = limits.connections,
+            connections_per_address = limits.connections_per_address,
+            "fewer connections than limits.connections, as so few files may be open: raise \
+             LimitNOFILE= (ulimit -Hn)"
+        );
+    }
+    let server = Server::new(router(registry), limiter, tls, &limits, shutdown.clone());
     let run = async {
         server.serve(listener).await;
         // Builds go on without clients, and Nix must be ended before this process.
@@ -201,6 +214,16 @@ fn raise_file_limit() {
     let all = Rlimit { current: limit.maximum, ..limit };
     if let Err(error) = setrlimit(Resource::Nofile, all) {
         tracing::warn!(%error, "can't raise the limit of open files");
+    }
+}
+
+/// Fewer connections where they would take all files that the process may have open, which
+/// are wanted to answer and to build as well; and fewer still of one address.
+fn with_files_left(limits: &LimitsConfig, files: usize) -> LimitsConfig {
+    LimitsConfig {
+        connections: limits.connections.min(files / 2).max(1),
+        connections_per_address: limits.connections_per_address.min(files / 4).max(1),
+        ..limits.clone()
     }
 }
 

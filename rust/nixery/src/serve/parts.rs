@@ -32,7 +32,7 @@ const NIX_STORE: &str = "/nix/store";
 const FILES_SHARE: usize = 4;
 
 /// Files and sockets that this process may have open at a time.
-fn most_files() -> usize {
+pub(super) fn most_files() -> usize {
     let limit = getrlimit(Resource::Nofile).current;
     limit.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX)
 }

@@ -1,6 +1,5 @@
 //! TLS with a certificate from files, which may be replaced while the server runs.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -15,6 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::TlsFiles;
 use crate::error_chain::ErrorChain;
 use crate::oci::Digest;
+use crate::small_file::{self, WRITTEN_BY_PEOPLE};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(10);
@@ -156,7 +156,8 @@ impl Tls {
 
 fn read(files: &TlsFiles) -> Result<(Vec<u8>, Vec<u8>), TlsError> {
     let read = |path: &Path| {
-        fs::read(path).map_err(|source| TlsError::Unreadable { path: path.to_owned(), source })
+        let content = small_file::read(path, WRITTEN_BY_PEOPLE);
+        content.map_err(|source| TlsError::Unreadable { path: path.to_owned(), source })
     };
     Ok((read(&files.certificate)?, read(&files.key)?))
 }

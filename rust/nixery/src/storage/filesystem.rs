@@ -22,9 +22,11 @@ use tokio::task::spawn_blocking;
 
 use super::verified::Verified;
 use super::{
-    Blob, BlobWriter, Object, RecordKey, RecordKind, Removal, Storage, StorageError, Stored,
+    Blob, BlobWriter, MAX_RECORD, Object, RecordKey, RecordKind, Removal, Storage, StorageError,
+    Stored,
 };
 use crate::oci::Digest;
+use crate::small_file;
 use checked::{Opened, tells_cached};
 use temporary::{create_temporary, remove_abandoned, rename};
 use writer::Writer;
@@ -128,9 +130,13 @@ impl Storage for Filesystem {
 
     async fn read_record(&self, key: &RecordKey) -> Result<Option<Bytes>, StorageError> {
         let path = self.record_path(key);
-        blocking(move || match fs::read(&path) {
+        blocking(move || match small_file::read(&path, MAX_RECORD) {
             Ok(content) => Ok(Some(content.into())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if is_no_record(&error) => {
+                tracing::error!(path = %path.display(), %error, "not read: it is no record");
+                Ok(None)
+            }
             Err(error) => Err(StorageError::io("read", path)(error)),
         })
         .await
@@ -222,6 +228,11 @@ impl Storage for Filesystem {
     fn create_blob(&self) -> Result<Box<dyn BlobWriter>, StorageError> {
         Ok(Box::new(Writer::create(Arc::clone(&self.shared))?))
     }
+}
+
+/// Whether something else has a record's name.
+fn is_no_record(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge)
 }
 
 /// Runs what may wait for the disk on a thread for that.

@@ -38,6 +38,9 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// tried at start, only by asking for it.
     async fn check(&self) -> Result<(), StorageError>;
 
+    /// Reads the files again that say who the server is, where it has to say that.
+    async fn reload(&self) {}
+
     /// The content of a record; `None` where there is none.
     async fn read_record(&self, key: &RecordKey) -> Result<Option<Bytes>, StorageError>;
 
@@ -92,6 +95,10 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 /// How long a mark of use may be left as it is: marks are for telling days apart, and
 /// pulls of the last hour.
 pub const MARK_INTERVAL: Duration = Duration::from_mins(5);
+
+/// Most bytes of a record. Those of the largest images have some megabytes; what is longer
+/// is none, and counts as absent.
+pub const MAX_RECORD: u64 = 64 << 20;
 
 /// Where a client gets a blob.
 #[derive(Clone, Debug)]

@@ -43,6 +43,40 @@ fn errors_below_api_are_for_programs() {
     assert_eq!((moved.status, moved.header("location")), (307, "/builds"));
 }
 
+/// A log was asked for from line -1, and what a library says of that was answered; addresses
+/// that people type without a tag, or with one as in a pull, led to errors about tags.
+#[test]
+fn addresses_and_queries_that_are_wrong_are_answered_by_the_right_ones() {
+    let server = Setup::new(fixtures()).start();
+    for (path, leads_to) in [
+        ("/builds/one", "/builds/one/latest"),
+        ("/builds/shell/one/", "/builds/shell/one/latest"),
+        ("/builds/shell/one:latest", "/builds/shell/one/latest"),
+    ] {
+        let moved = get(&server.address, path);
+        assert_eq!((moved.status, moved.header("location")), (307, leads_to), "{path}");
+    }
+    let page = get(&server.address, "/builds/shell/one");
+    assert_eq!(page.status, 404);
+    assert!(page.text().contains("the path lacks a tag: shell/one/latest"), "{}", page.text());
+
+    let lacks = "the path has to end with a slash and a tag, such as shell/one/latest";
+    let forgotten = "there is no tag \"one\" here: expected \"latest\"; if that is part of the \
+                     image's name, the path lacks a tag: shell/one/latest";
+    let line =
+        "the query can't be read: expected at most one from=NUMBER, the first line of the log";
+    for (path, status, code, message) in [
+        ("builds/shell/one:latest", 400, "TAG_INVALID", lacks),
+        ("images/shell/one/", 400, "TAG_INVALID", lacks),
+        ("builds/shell/one", 404, "MANIFEST_UNKNOWN", forgotten),
+        ("builds/one/latest?from=-1", 400, "NAME_INVALID", line),
+    ] {
+        let refused = get(&server.address, &format!("/api/v1/{path}"));
+        let error = refused.error();
+        assert_eq!((refused.status, &*error.0, &*error.1), (status, code, message), "{path}");
+    }
+}
+
 #[test]
 fn a_build_is_shown_under_the_name_that_it_is_asked_for_by() {
     let server = Setup::new(fixtures()).start();

@@ -15,7 +15,7 @@ const LAYERS: [&[&str]; 10] = [
     &["cache"],
     &["nix", "archive"],
     &["storage"],
-    &["process", "flights", "concurrent", "systemd", "disk", "places"],
+    &["process", "flights", "concurrent", "systemd", "disk", "places", "small_file"],
     &[
         "access",
         "layers",

@@ -55,12 +55,18 @@ fn names_are_completed_as_they_are_written_in_images() {
         ("prefix=a%20b", "NAME_INVALID"),
         ("prefix=../x", "NAME_INVALID"),
         ("limit=many", "NAME_INVALID"),
+        ("prefix=a&prefix=b", "NAME_INVALID"),
         ("tag=nope", "MANIFEST_UNKNOWN"),
     ] {
         let refused = get(&server.address, &format!("/api/v1/packages?{query}"));
         assert!([400, 404].contains(&refused.status), "{query}: {}", refused.status);
         assert_eq!(refused.error().0, code, "{query}");
     }
+    // In words of our own, and not in those of a library.
+    let refused = get(&server.address, "/api/v1/packages?limit=many").error();
+    let expected = "the query can't be read: expected at most one each of prefix=TEXT, \
+                    limit=NUMBER and tag=TAG";
+    assert_eq!(refused.1, expected);
 }
 
 /// Once, a set was suggested as if it were a package, and then refused.

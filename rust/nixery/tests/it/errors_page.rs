@@ -21,6 +21,7 @@ const WORDS: &[(&str, &str)] = &[
     ("Self::NoTag", "has no tag at its end"),
     ("Self::Digest", "The digest is malformed"),
     ("Self::UnknownTag", "The tag is not allowed"),
+    ("Self::TagOrPackage", "The tag is not allowed"),
     ("Self::ManifestUnknown", "No manifest of that digest"),
     ("Self::NotMade", "the image was not made yet"),
     ("Self::BlobUnknown", "No blob of that digest"),

@@ -160,6 +160,8 @@ const TABLE: &[Case] = &[
     case("GET", "/builds", 200).answers(&[("cache-control", "no-store")]).body("<h1>Builds</h1>"),
     case("GET", "/builds/nothing/latest", 200).body("has not been made"),
     case("GET", "/builds/Nothing/latest", 400).body("lower"),
+    // From the page of an error, too, one gets on.
+    case("GET", "/builds/Nothing/latest", 400).body("<a href=\"/builds\">Builds</a>"),
     case("GET", "/api/v1/builds", 200).body("\"builds\":["),
     case("GET", "/api/v1/builds/nothing/latest", 404).body("BUILD_UNKNOWN"),
     case("GET", "/api/v1/images/nothing/latest", 404).body("MANIFEST_UNKNOWN"),
@@ -181,7 +183,14 @@ const TABLE: &[Case] = &[
     case("GET", "/assets/..%2fmod.rs", 404),
     case("GET", "/healthz", 200),
     case("GET", "/readyz", 200),
-    case("GET", "/nothing", 404),
+    // Whoever wants a page gets one.
+    case("GET", "/nothing", 404)
+        .answers(&[("content-type", "text/plain; charset=utf-8")])
+        .body("There is nothing here."),
+    case("GET", "/nothing", 404)
+        .with(&[("accept", "text/html,application/xhtml+xml,*/*;q=0.8")])
+        .answers(&[("content-type", "text/html; charset=utf-8"), ("cache-control", "no-store")])
+        .body("<h1>Not Found</h1>"),
 ];
 
 fn check(server: &Server, case: &Case, fill: &dyn Fn(&str) -> String) -> Response {

@@ -19,7 +19,8 @@ const CASES: u32 = 2_000;
 /// Longest input in bytes. Some changes repeat parts of it.
 const MAX_LENGTH: usize = 64 << 10;
 
-/// What parsers may take whatever the input is: texts of errors, small tables.
+/// What parsers may take whatever the input is, unless they say otherwise: texts of
+/// errors, small tables.
 const BASE: usize = 16 << 10;
 
 /// Put into inputs of every kind: where text, numbers, paths and nesting have edges.
@@ -103,6 +104,7 @@ pub(crate) struct Fuzz {
     name: &'static str,
     seeds: Vec<Vec<u8>>,
     words: Vec<Vec<u8>>,
+    base: usize,
     factor: usize,
     quick: u32,
 }
@@ -123,13 +125,19 @@ pub(crate) fn parser<S: AsRef<[u8]>>(
 ) -> Fuzz {
     let seeds = seeds.into_iter().map(|seed| seed.as_ref().to_vec()).collect();
     let words = WORDS.iter().map(|word| word.to_vec()).collect();
-    Fuzz { name, seeds, words, factor: 16, quick: CASES }
+    Fuzz { name, seeds, words, base: BASE, factor: 16, quick: CASES }
 }
 
 impl Fuzz {
     /// Words that mean something to this parser.
     pub(crate) fn words<S: AsRef<[u8]>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
         self.words.extend(words.into_iter().map(|word| word.as_ref().to_vec()));
+        self
+    }
+
+    /// How many bytes it may take whatever the input is.
+    pub(crate) fn base(mut self, base: usize) -> Self {
+        self.base = base;
         self
     }
 
@@ -160,26 +168,20 @@ impl Fuzz {
             max_shrink_iters: 20_000,
             ..ProptestConfig::default()
         };
-        let (begin, measured) = (Instant::now(), std::cell::RefCell::new(Measured::default()));
+        let (begin, so_far) = (Instant::now(), std::cell::RefCell::new(Measured::default()));
         let result = TestRunner::new(config).run(&self.inputs(), |Input(input)| {
-            let mut outcome = None;
-            let memory = allocation_counter::measure(|| {
-                // The counter would be confused by a panic on its way through.
-                outcome = Some(catch_unwind(AssertUnwindSafe(|| parse(&input))));
-            });
-            let parsed = outcome.unwrap().unwrap_or_else(|panic| resume_unwind(panic));
-            let mut measured = measured.borrow_mut();
-            measured.cases += 1;
-            measured.accepted += u32::from(parsed.is_some());
-            measured.peak = measured.peak.max((memory.bytes_max, input.len()));
-            let bound = BASE + self.factor * input.len();
+            let (parsed, bytes) = measured(&parse, &input);
+            let mut so_far = so_far.borrow_mut();
+            so_far.cases += 1;
+            so_far.accepted += u32::from(parsed.is_some());
+            so_far.peak = so_far.peak.max((bytes, input.len()));
+            let bound = self.bound(&input);
             prop_assert!(
-                memory.bytes_max <= bound as u64,
-                "{} bytes were taken for an input of {}: {bound} were to do",
-                memory.bytes_max,
+                bytes <= bound,
+                "{bytes} bytes were taken for an input of {}: {bound} were to do",
                 input.len()
             );
-            drop(measured);
+            drop(so_far);
             check(&input, parsed);
             Ok(())
         });
@@ -191,7 +193,7 @@ impl Fuzz {
             Err(TestError::Abort(reason)) => panic!("{}: {reason}", self.name),
         }
         if asked.is_some() {
-            let Measured { accepted, cases, peak } = measured.into_inner();
+            let Measured { accepted, cases, peak } = so_far.into_inner();
             let percent = u64::from(accepted) * 100 / u64::from(cases.max(1));
             println!(
                 "| {} | {cases} | {percent} % | {:.0} s | {} B of {} B | 0 |",
@@ -201,6 +203,11 @@ impl Fuzz {
                 peak.1,
             );
         }
+    }
+
+    /// How many bytes may be taken for this input.
+    fn bound(&self, input: &[u8]) -> u64 {
+        (self.base + self.factor * input.len()) as u64
     }
 
     fn inputs(&self) -> impl Strategy<Value = Input> + use<> {
@@ -230,6 +237,17 @@ impl Fuzz {
         let bytes = vec(any::<u8>(), 0..200).prop_map(Input);
         prop_oneof![14 => changed, 4 => pieces, 1 => bytes]
     }
+}
+
+/// What comes of an input, and the most memory that it takes meanwhile, in bytes.
+fn measured<T>(parse: impl Fn(&[u8]) -> Option<T>, input: &[u8]) -> (Option<T>, u64) {
+    let mut outcome = None;
+    let memory = allocation_counter::measure(|| {
+        // The counter would be confused by a panic on its way through.
+        outcome = Some(catch_unwind(AssertUnwindSafe(|| parse(input))));
+    });
+    let parsed = outcome.unwrap().unwrap_or_else(|panic| resume_unwind(panic));
+    (parsed, memory.bytes_max)
 }
 
 fn pick<T>(from: &[T], number: u32) -> &T {

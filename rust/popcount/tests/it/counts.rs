@@ -53,6 +53,19 @@ fn a_store_path_that_is_none_is_refused_in_the_words_of_nix() {
     run.ends(1, &["can't run nix; it must be on PATH"]);
 }
 
+// Nix said that it "does not contain a 'flake.nix'".
+#[test]
+fn what_is_not_in_the_store_is_refused() {
+    let directory = tempdir().unwrap();
+    let run = Run::of(program().arg("--from-store").arg(directory.path()));
+    run.ends(1, &["is not in the Nix store: expected a store path, or a link to one"]);
+    assert!(!run.errors.contains("flake"), "{}", run.errors);
+    // Links to store paths are as good as those.
+    let link = directory.path().join("result");
+    std::os::unix::fs::symlink(&store().packages[0], &link).unwrap();
+    Run::of(program().arg("--from-store").arg(&link)).ends(0, &["store paths"]);
+}
+
 // As the server reads it: an object of names and whole numbers. Sorted, and so the same
 // bytes for the same packages.
 #[test]

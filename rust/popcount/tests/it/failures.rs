@@ -163,6 +163,20 @@ fn a_list_that_is_none_is_refused() {
 }
 
 #[test]
+fn a_file_that_is_taken_for_a_channel_is_named_as_it_has_to_be() {
+    let lists = Server::start("/", |_, _| Reply::Status(404, None));
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("store-paths"), "").unwrap();
+    let run = Run::of(
+        program()
+            .args(["store-paths", "--retries", "0", "--channels", &lists.url()])
+            .env("HOME", directory.path())
+            .current_dir(directory.path()),
+    );
+    run.ends(1, &["the file of that name is ./store-paths", "/store-paths/store-paths.xz"]);
+}
+
+#[test]
 fn a_wrong_command_line_is_another_status() {
     for arguments in [&[][..], &["x", "--concurrency", "0"], &["x", "--cache", "s3://bucket"]] {
         Run::of(program().args(arguments)).ends(2, &[]);

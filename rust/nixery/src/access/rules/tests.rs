@@ -57,6 +57,9 @@ fn what_is_no_rule_is_refused_with_what_would_be_one() {
         ("ann may pull corp/tool", "no slashes"),
         ("ann may pull a**", "not a pattern of packages"),
         ("ann may pull [a", "not a pattern of packages"),
+        // It was taken for `corp.**`, and `**.` for everything.
+        ("ann may pull corp.**.", "nothing between two dots"),
+        ("ann may pull **.", "nothing between two dots"),
         ("ann may pull, bob may build git", "separated by a semicolon"),
         ("ann may pull\nmay pull", "separated by a semicolon"),
     ] {

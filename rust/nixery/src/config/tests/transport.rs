@@ -23,6 +23,20 @@ fn a_certificate_comes_with_its_key_by_settings_or_from_systemd() {
     assert_eq!(tls(&[passed, set[0], set[1]]), Some(files));
 }
 
+/// A server without TLS was started where its user could not look into that directory.
+#[test]
+fn what_systemd_passes_and_nobody_can_look_at_is_not_taken_for_nothing() {
+    let directory = TempDir::new().unwrap();
+    // For root too.
+    let unusable = directory.path().join("file");
+    fs::write(&unusable, "").unwrap();
+    let config =
+        Config::load(None, &with(&[("CREDENTIALS_DIRECTORY", unusable.to_str().unwrap())]))
+            .unwrap();
+    assert_eq!(config.server.tls.unwrap().key, unusable.join("tls-key"));
+    assert_eq!(config.access.unwrap().htpasswd, Some(unusable.join("htpasswd")));
+}
+
 #[test]
 fn proxies_are_addresses_and_networks() {
     let text = "10.0.0.0/8, 192.0.2.1 2001:db8::/32,::1";

@@ -1,8 +1,12 @@
 // Follows a build on its page: its state, and Nix's log.
 
+import { duration } from "./times.js";
+
 const state = document.getElementById("state");
 const words = state.querySelector("strong");
 const seconds = document.getElementById("seconds");
+const steps = [...document.querySelectorAll("#steps li")];
+const stored = document.getElementById("stored");
 const log = document.getElementById("log");
 
 const inWords = {
@@ -28,13 +32,28 @@ function isOf(event) {
 
 let begun = performance.now();
 const clock = setInterval(() => {
-  seconds.textContent = ((performance.now() - begun) / 1000).toFixed(1);
+  const text = duration((performance.now() - begun) / 1000);
+  if (seconds.textContent !== text) seconds.textContent = text;
 }, 100);
+
+// Marks the step that is in progress, and those before it.
+function mark(build) {
+  const here = steps.findIndex((step) => step.dataset.state === build.state);
+  if (here < 0) return;
+  steps.forEach((step, index) => {
+    step.className = index < here ? "done" : index === here ? "current" : "";
+    if (index === here) step.setAttribute("aria-current", "step");
+    else step.removeAttribute("aria-current");
+  });
+  stored.hidden = build.state !== "packing";
+  Object.assign(stored, { max: build.layers || 1, value: build.layers_stored });
+}
 
 events.addEventListener("state", (event) => {
   isOf(event);
   const build = JSON.parse(event.data);
   begun = performance.now() - build.seconds * 1000;
+  mark(build);
   const text = inWords[build.state];
   // Told to screen readers when it changes only.
   if (text && words.textContent !== text(build)) words.textContent = text(build);

@@ -1,19 +1,31 @@
 // Composes the name of an image on the front page. What was chosen is in the address's
 // fragment, so that it can be kept and passed on.
 
+import { clients } from "./clients.js";
 import { Completion } from "./completion.js";
+import "./copy.js";
 import { ask, check, faultOf, keep, names } from "./names.js";
 import { parse, platforms, shellName } from "./pasted.js";
 
 const form = document.getElementById("composer");
 const command = document.getElementById("command");
 const problem = document.getElementById("problem");
+const said = document.getElementById("said");
 const layers = document.getElementById("layers");
 const { packages, shell, platform } = form.elements;
 const host = form.dataset.host;
 
 // Whether tags choose something of where packages come from.
 const hasTags = form.dataset.tags === "yes";
+
+// One of them is chosen; the first, unless somebody chooses another.
+const [usual] = Object.keys(clients);
+document.getElementById("clients").append(...Object.entries(clients).map(([value, { name }]) => {
+  const [label, choice] = [document.createElement("label"), document.createElement("input")];
+  Object.assign(choice, { type: "radio", name: "client", value, checked: value === usual });
+  label.append(choice, name);
+  return label;
+}));
 
 // The components that a name may have (the book: reference, HTTP API).
 const component = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
@@ -71,25 +83,23 @@ function left(tags, digest) {
   return "";
 }
 
-// Says what went wrong, or right.
+// Says what went wrong, or what is done.
 function say(text, isBad = false) {
-  problem.textContent = text;
-  problem.classList.toggle("failed", isBad);
-}
-
-// What to type for an image. One without a shell runs nothing unless one says what.
-function commandFor(image, hasShell) {
-  return hasShell ? `docker run --rm -ti ${image} bash` : `docker pull ${image}`;
+  said.textContent = text;
+  said.classList.toggle("failed", isBad);
 }
 
 function show() {
-  const { name, names, hasShell, tag, problem, note, isEmpty } = compose();
-  say(problem || note, Boolean(problem));
-  packages.setAttribute("aria-invalid", problem ? "true" : "false");
-  const isGood = problem === "" && !isEmpty;
+  const { name, names, hasShell, tag, problem: mistake, note, isEmpty } = compose();
+  say("");
+  problem.textContent = mistake || note || (isEmpty ? "Type the name of a package, or take a shell." : "");
+  problem.classList.toggle("failed", Boolean(mistake));
+  packages.setAttribute("aria-invalid", mistake ? "true" : "false");
+  const isGood = mistake === "" && !isEmpty;
+  const client = clients[form.elements.client.value];
   const image = `${host}/${name}${tag === "latest" ? "" : `:${tag}`}`;
   const runs = hasShell || shells.some((one) => names.includes(one));
-  command.textContent = isGood ? commandFor(image, runs) : "";
+  command.textContent = isGood ? client.text(image, runs) : "";
   form.elements.make.disabled = !isGood;
   form.elements.copy.disabled = !isGood;
   clearTimeout(looking);
@@ -149,6 +159,7 @@ function remember() {
   const chosen = new URLSearchParams({ packages: packages.value });
   if (!shell.checked) chosen.set("shell", "no");
   if (platform.value) chosen.set("platform", platform.value);
+  if (form.elements.client.value !== usual) chosen.set("client", form.elements.client.value);
   try {
     if (location.hash !== `#${chosen}`) history.replaceState(null, "", `#${chosen}`);
   } catch {
@@ -163,6 +174,8 @@ function recall() {
   shell.checked = chosen.get("shell") !== "no";
   const wanted = chosen.get("platform") ?? "";
   platform.value = [...platform.options].some((option) => option.value === wanted) ? wanted : "";
+  const client = chosen.get("client") ?? "";
+  form.elements.client.value = Object.hasOwn(clients, client) ? client : usual;
   settle();
 }
 
@@ -196,16 +209,6 @@ const completion = new Completion(
   choices,
   changed,
 );
-form.elements.copy.addEventListener("click", async () => {
-  try {
-    await navigator.clipboard.writeText(command.textContent);
-    say("copied");
-  } catch {
-    // There is no such clipboard for pages that came without TLS from other machines.
-    getSelection().selectAllChildren(command);
-    say(document.execCommand("copy") ? "copied" : "selected, for you to copy");
-  }
-});
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const { name, tag } = compose();
@@ -232,6 +235,16 @@ packages.addEventListener("blur", () => {
 document.addEventListener("visibilitychange", lookAgain);
 window.addEventListener("focus", lookAgain);
 setInterval(lookAgain, LOOK);
+// The picture of layers leads to their rows; what is composed is in the fragment here.
+layers.addEventListener("click", (event) => {
+  const link = event.target.closest("a[href^='#']");
+  if (!link) return;
+  event.preventDefault();
+  const row = document.getElementById(link.getAttribute("href").slice(1));
+  layers.querySelector(".target")?.classList.remove("target");
+  row.classList.add("target");
+  row.scrollIntoView({ block: "nearest" });
+});
 window.addEventListener("hashchange", () => {
   recall();
   show();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::counters::{Counted, Full, connection};
+use crate::counters::{Full, connection};
 use crate::places::{Place, Places};
 use crate::serve::stream::{Lingering, Stream};
 
@@ -19,20 +19,15 @@ pub(super) struct Admission {
     told: Arc<Semaphore>,
 }
 
-/// A connection's, until this is dropped.
-pub(super) struct Admitted {
-    _place: Place,
-    _counted: Counted,
-}
-
 impl Admission {
     pub(super) fn new(all: usize, each: usize) -> Self {
-        Self { places: Places::new(all, each), told: Arc::new(Semaphore::new(TOLD)) }
+        let places = Places::new(all, each).counted(connection);
+        Self { places, told: Arc::new(Semaphore::new(TOLD)) }
     }
 
     /// A place for a client, whose address is `None` where it may have any number of them.
-    pub(super) fn enter(&self, address: Option<IpAddr>) -> Result<Admitted, Full> {
-        Ok(Admitted { _place: self.places.enter(address)?, _counted: connection() })
+    pub(super) fn enter(&self, address: Option<IpAddr>) -> Result<Place, Full> {
+        self.places.enter(address)
     }
 
     /// A turn to tell a client why it has no place.

@@ -5,7 +5,9 @@ mod admission;
 mod service;
 mod streams;
 
+use std::error::Error;
 use std::io;
+use std::iter;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::listener::Listener;
+use super::presence::Presence;
 use super::stream::{Lingering, Stream};
 use super::tls::Tls;
 use crate::config::LimitsConfig;
@@ -42,11 +45,6 @@ const AFTER_FAILURE: Duration = Duration::from_millis(500);
 /// sent, the next is got ready, so there may be two.
 const BUFFER: usize = 128 * 1024;
 
-/// How often it is asked whether the client of HTTP/2 is still there, and how long it may take
-/// to say so.
-const PING_EVERY: Duration = Duration::from_secs(30);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
-
 /// What a TLS connection begins with (RFC 8446, 5.1: a record with a handshake).
 const HANDSHAKE: u8 = 22;
 
@@ -59,6 +57,7 @@ pub(super) struct Server {
     admission: Admission,
     http: Builder<Streams>,
     patience: Patience,
+    presence: Presence,
     shutdown: CancellationToken,
 }
 
@@ -75,6 +74,7 @@ impl Server {
             idle: limits.idle_timeout,
             write: limits.write_timeout,
         };
+        let presence = Presence::new(limits.write_timeout);
         let streams = Streams { patience: patience.write, tick: patience.tick() };
         let mut http = Builder::new(streams);
         // How long a head may take is looked after by `Activity`: here it would also count
@@ -82,8 +82,8 @@ impl Server {
         http.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(BUFFER);
         http.http2()
             .timer(TokioTimer::new())
-            .keep_alive_interval(PING_EVERY)
-            .keep_alive_timeout(PING_TIMEOUT)
+            .keep_alive_interval(presence.ping_every())
+            .keep_alive_timeout(presence.ping_timeout())
             .max_concurrent_streams(limits.streams)
             .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
             .max_send_buf_size(BUFFER);
@@ -94,6 +94,7 @@ impl Server {
             admission: Admission::new(limits.connections, limits.connections_per_address),
             http,
             patience,
+            presence,
             shutdown,
         }
     }
@@ -127,6 +128,7 @@ impl Server {
         let counted = peer.filter(|&peer| !server.limiter.trusts(peer));
         match server.admission.enter(counted) {
             Ok(place) => {
+                server.presence.look_after(&stream);
                 let server = Arc::clone(server);
                 connections.spawn(async move {
                     server.connection(stream, peer).await;
@@ -199,8 +201,13 @@ impl Server {
         let mut is_ending = false;
         loop {
             let slow = tokio::select! {
-                // Errors are the client's, which left or doesn't speak HTTP.
-                _ = served.as_mut() => return,
+                ended = served.as_mut() => {
+                    // Other errors are the client's, which left or doesn't speak HTTP.
+                    if ended.is_err_and(|error| is_for_silence(&*error)) {
+                        counters::timed_out(Slow::Write);
+                    }
+                    return;
+                }
                 slow = activity.slow(&self.patience) => slow,
                 () = self.shutdown.cancelled(), if !is_ending => {
                     // Ended now, who hasn't spoken would get no answer to what it is about
@@ -231,6 +238,15 @@ impl Server {
 fn is_of_the_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// Whether the kernel has ended the connection as there was no sign of the client.
+fn is_for_silence(error: &(dyn Error + 'static)) -> bool {
+    iter::successors(Some(error), |&error| error.source()).any(|error| {
+        error
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+    })
 }
 
 /// Whether TLS is spoken to the server. Waits for the first byte.

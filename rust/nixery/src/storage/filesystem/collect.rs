@@ -3,7 +3,7 @@
 //! The mark of use of a file is the time of its last write.
 
 use std::fs::{self, File, FileTimes};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -39,12 +39,12 @@ impl Shared {
         Ok(existing(fs::symlink_metadata(&path)).map_err(fail)?.is_some())
     }
 
-    /// Puts a copy in the place of a file, which is small, and so marks it.
+    /// Puts a copy in the place of a file, and so marks it.
     fn write_again(&self, path: &Path) -> Result<bool, StorageError> {
         let fail = |error| StorageError::io("mark", path)(error);
-        let Some(content) = existing(fs::read(path)).map_err(fail)? else { return Ok(false) };
+        let Some(content) = existing(open(path)).map_err(fail)? else { return Ok(false) };
         let mut file = create_temporary(path.parent().unwrap_or(&self.root))?;
-        file.write_all(&content).map_err(fail)?;
+        io::copy(&mut &content, file.as_file_mut()).map_err(fail)?;
         rename(file, path).map(|_| true)
     }
 

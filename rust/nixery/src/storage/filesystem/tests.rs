@@ -239,3 +239,24 @@ async fn what_is_no_file_is_no_blob() {
         assert!(storage.open_blob(&digest).await.unwrap().is_some());
     }
 }
+
+#[tokio::test]
+async fn what_is_no_record_is_none() {
+    let (_directory, storage) = storage();
+    let key = RecordKey { kind: RecordKind::Build, key: Digest::of(b"key") };
+    let path = storage.record_path(&key);
+    let pipe = || {
+        let mkfifo = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(mkfifo.success());
+    };
+    // Has no blocks on the disk.
+    let long = || fs::File::create_new(&path).unwrap().set_len(MAX_RECORD + 1).unwrap();
+    let others: [&dyn Fn(); 2] = [&pipe, &long];
+    for make in others {
+        make();
+        assert_eq!(storage.read_record(&key).await.unwrap(), None);
+        storage.write_record(&key, b"record").await.unwrap();
+        assert_eq!(storage.read_record(&key).await.unwrap().unwrap(), "record");
+        fs::remove_file(&path).unwrap();
+    }
+}

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use super::clock::Clock;
 use super::error::{BucketError, message};
 use super::options::BucketOptions;
+use super::renewed::Renewed;
 use super::resource::{Resource, Version};
 use super::retry::{Retries, TRIED};
 
@@ -98,6 +99,7 @@ fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, BucketError> {
 impl Api {
     pub(super) fn new(
         credentials: Credentials,
+        renewed: Renewed,
         options: &BucketOptions,
     ) -> Result<Self, BucketError> {
         let client = reqwest::Client::builder()
@@ -108,7 +110,7 @@ impl Api {
             client,
             credentials,
             bucket: format!("{}/storage/v1/b/{}", options.endpoint, options.bucket),
-            retries: Retries::new(),
+            retries: Retries::new(renewed),
             patience: options.patience,
             clock: Clock::default(),
         })

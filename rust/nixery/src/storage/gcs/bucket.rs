@@ -12,7 +12,7 @@ use super::api::{Api, Change};
 use super::error::BucketError;
 use super::resource::{Checksums, Resource};
 use super::retry::TRIED;
-use crate::storage::{MARK_INTERVAL, Object};
+use crate::storage::{MARK_INTERVAL, MAX_RECORD, Object};
 
 /// The prefix of blobs.
 pub(super) const BLOBS: &str = "layers";
@@ -139,6 +139,13 @@ impl Bucket {
             let mut content = BytesMut::new();
             while let Some(piece) = self.next_piece(&mut response).await {
                 content.extend_from_slice(&piece?);
+                if content.len() as u64 > MAX_RECORD {
+                    tracing::error!(
+                        object = self.url(name),
+                        "not read: it is too long for a record"
+                    );
+                    return Ok(None);
+                }
             }
             Ok(Some(content.freeze()))
         };

@@ -48,8 +48,7 @@ impl RemoteBlob for Remote {
                 if error.is_gone() {
                     remote.shared.forget(&Object::Blob(remote.digest));
                 }
-                let digest = &remote.digest;
-                tracing::warn!(%digest, "a blob can't be read to its end: {}", ErrorChain(&error));
+                remote.tell(&error);
                 let _ = target.send(Err(io::Error::other(error))).await;
             }
         });
@@ -58,6 +57,22 @@ impl RemoteBlob for Remote {
 }
 
 impl Remote {
+    /// Says why it can't be read to its end.
+    fn tell(&self, error: &BucketError) {
+        let object = self.shared.bucket.url(&name_of(&Object::Blob(self.digest)));
+        if matches!(error, BucketError::OtherBytes) {
+            // Not removed: a network that damages what comes may be the reason as well, and
+            // there is nobody else to ask.
+            tracing::error!(
+                object,
+                "a blob isn't what was sent, on its way or in the bucket; if that goes on, \
+                 delete the object, and it is made again"
+            );
+        } else {
+            tracing::warn!(object, "a blob can't be read to its end: {}", ErrorChain(error));
+        }
+    }
+
     /// Sends the bytes from `start` up to `end`, until nobody wants them any more.
     async fn send(
         &self,

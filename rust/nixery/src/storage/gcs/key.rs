@@ -17,6 +17,8 @@ use serde::Deserialize;
 use thiserror::Error;
 use tokio::task::spawn_blocking;
 
+use crate::small_file::{self, WRITTEN_BY_PEOPLE};
+
 /// Why there is no key.
 #[derive(Debug, Error)]
 pub enum KeyError {
@@ -106,7 +108,7 @@ pub(super) fn type_of(text: &str) -> Option<String> {
 
 pub(super) fn read(path: &Path) -> Result<String, KeyError> {
     let unreadable = |source| KeyError::Unreadable { path: path.to_owned(), source };
-    let content = std::fs::read(path).map_err(unreadable)?;
+    let content = small_file::read(path, WRITTEN_BY_PEOPLE).map_err(unreadable)?;
     let binary = "isn't text; a .p12 file has to be turned into PEM, with `openssl pkcs12 -nocerts \
                   -nodes`";
     String::from_utf8(content).map_err(|_| unusable_file(path, binary.to_owned()))

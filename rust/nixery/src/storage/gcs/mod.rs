@@ -31,6 +31,7 @@ use google_cloud_gax::retry_policy::NeverRetry;
 use google_cloud_storage::client::Storage as Client;
 use quick_cache::sync::Cache;
 use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 pub use error::BucketError;
@@ -71,6 +72,7 @@ pub struct Gcs {
 #[derive(Debug)]
 struct Shared {
     bucket: Arc<Bucket>,
+    renewed: Renewed,
     redirects: Option<Redirects>,
     /// Lengths of blobs, and when they were seen.
     seen: Cache<Digest, (u64, Instant)>,
@@ -87,8 +89,8 @@ impl Gcs {
                 "credentials are sent without TLS: gcs.endpoint should begin with https://"
             );
         }
-        let credentials: Credentials = Renewed::new(options, options.credentials()?).into();
-        let signer = options.signer()?;
+        let renewed = Renewed::new(options)?;
+        let credentials: Credentials = renewed.clone().into();
         let client = Client::builder()
             .with_endpoint(&options.endpoint)
             .with_credentials(credentials.clone())
@@ -97,8 +99,8 @@ impl Gcs {
             .build()
             .await
             .map_err(|error| SetupError::Client(error.into()))?;
-        let api =
-            Api::new(credentials, options).map_err(|error| SetupError::Client(error.into()))?;
+        let api = Api::new(credentials, renewed.clone(), options)
+            .map_err(|error| SetupError::Client(error.into()))?;
         let bucket = Arc::new(Bucket {
             client,
             api,
@@ -112,11 +114,12 @@ impl Gcs {
             | Delivery::Signed
             | Delivery::SignedWithKey { .. }
             | Delivery::SignedByService => {
-                Some(Redirects::new(options.public_endpoint.clone(), signer))
+                Some(Redirects::new(options.public_endpoint.clone(), renewed.clone()))
             }
         };
         let shared = Shared {
             bucket,
+            renewed,
             redirects,
             seen: Cache::new(REMEMBERED),
             marked: Cache::new(REMEMBERED),
@@ -171,6 +174,12 @@ impl Storage for Gcs {
     async fn check(&self) -> Result<(), StorageError> {
         let bucket = &self.shared.bucket;
         bucket.api.check().await.map_err(about("use", bucket.url("")))
+    }
+
+    async fn reload(&self) {
+        let renewed = self.shared.renewed.clone();
+        // Waits for a disk, maybe.
+        let _ = spawn_blocking(move || renewed.renew()).await;
     }
 
     async fn read_record(&self, key: &RecordKey) -> Result<Option<Bytes>, StorageError> {

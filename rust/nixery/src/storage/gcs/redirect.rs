@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use google_cloud_auth::signer::Signer;
 use google_cloud_storage::builder::storage::SignedUrlBuilder;
 use quick_cache::sync::Cache;
 
 use super::error::BucketError;
+use super::renewed::Renewed;
 
 /// How long a URL is good for: clients begin at once, and what has begun goes on.
 const VALID: Duration = Duration::from_mins(5);
@@ -27,19 +27,20 @@ const TOLERANCE: i64 = 60;
 pub(super) struct Redirects {
     /// Without a slash at its end.
     endpoint: String,
-    signer: Option<Signer>,
+    renewed: Renewed,
+    /// With the time when they were signed.
     urls: Cache<String, (Instant, Arc<str>)>,
 }
 
 impl Redirects {
-    /// Signed ones, or plain ones without a signer.
-    pub(super) fn new(endpoint: String, signer: Option<Signer>) -> Self {
-        Self { endpoint, signer, urls: Cache::new(CAPACITY) }
+    /// Signed ones, or plain ones where there is no signer.
+    pub(super) fn new(endpoint: String, renewed: Renewed) -> Self {
+        Self { endpoint, renewed, urls: Cache::new(CAPACITY) }
     }
 
     /// Whether the URLs are signed.
     pub(super) fn are_signed(&self) -> bool {
-        self.signer.is_some()
+        self.renewed.signer().is_some()
     }
 
     /// Whether the URLs are good if the service's clock is so many seconds ahead.
@@ -49,18 +50,20 @@ impl Redirects {
 
     /// The URL of an object.
     pub(super) async fn url(&self, bucket: &str, name: &str) -> Result<Arc<str>, BucketError> {
-        let Some(signer) = &self.signer else {
+        let Some((signer, made)) = self.renewed.signer() else {
             return Ok(format!("{}/{bucket}/{name}", self.endpoint).into());
         };
         let kept = self.urls.get(name);
-        if let Some((_, url)) = kept.filter(|(signed, _)| signed.elapsed() < KEPT) {
+        // What an earlier key has signed may be refused now.
+        let is_good = |signed: &Instant| signed.elapsed() < KEPT && *signed >= made;
+        if let Some((_, url)) = kept.filter(|(signed, _)| is_good(signed)) {
             return Ok(url);
         }
         let now = Instant::now();
         let url = SignedUrlBuilder::for_object(format!("projects/_/buckets/{bucket}"), name)
             .with_endpoint(&self.endpoint)
             .with_expiration(VALID)
-            .sign_with(signer)
+            .sign_with(&signer)
             .await
             .map_err(|error| BucketError::Signing(error.into()))?;
         let url: Arc<str> = url.into();

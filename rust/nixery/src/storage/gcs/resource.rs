@@ -91,3 +91,44 @@ impl Resource {
             && is(&self.crc32c, &checksums.crc32c.to_be_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fuzzed() {
+        let written = Checksums::of(b"abc");
+        let (md5, crc32c) = (written.md5, written.crc32c.to_be_bytes());
+        let (md5, crc32c) = (BASE64_STANDARD.encode(md5), BASE64_STANDARD.encode(crc32c));
+        let seeds = [
+            format!(
+                r#"{{"name":"layers/a","generation":"1","metageneration":"2","size":"3","updated":
+                "2026-11-28T10:00:00.123Z","md5Hash":"{md5}","crc32c":"{crc32c}"}}"#
+            ),
+            format!(
+                r#"{{"name":"","generation":1,"metageneration":2,"size":3,"updated":
+                "-009999-01-02T00:00:00+23:59","crc32c":"{crc32c}"}}"#
+            ),
+        ];
+        let words = [&md5, &crc32c, "\"md5Hash\":", "\"size\":", "+009999", "Z", "[x/y]"];
+        crate::fuzz::parser("objects of a bucket", seeds).words(words).factor(32).run(
+            |input| {
+                let resource = serde_json::from_slice::<Resource>(input);
+                let resource = resource.map_err(|error| error.to_string()).ok()?;
+                let has = resource.has(&written);
+                Some((resource, has))
+            },
+            |_, parsed| {
+                let Some((resource, has)) = parsed else { return };
+                assert_eq!(resource.version().name, resource.name);
+                assert_eq!(Timestamp::try_from(resource.used()).ok(), Some(resource.updated));
+                // One checksum has to be there, and none may be another.
+                let told = [(&resource.md5_hash, &md5), (&resource.crc32c, &crc32c)];
+                let told = told.map(|(told, right)| told.as_ref().map(|told| told == right));
+                let is_right = told.contains(&Some(true)) && !told.contains(&Some(false));
+                assert_eq!(has, is_right && resource.size == 3);
+            },
+        );
+    }
+}

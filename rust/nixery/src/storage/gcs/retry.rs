@@ -8,6 +8,7 @@ use google_cloud_gax::exponential_backoff::{ExponentialBackoff, ExponentialBacko
 use google_cloud_gax::retry_state::RetryState;
 
 use super::error::BucketError;
+use super::renewed::Renewed;
 
 /// How often the same is tried at most: with the pauses between, for about 10 seconds.
 const ATTEMPTS: u32 = 7;
@@ -23,12 +24,13 @@ const UNAUTHORIZED: u16 = 401;
 #[derive(Debug)]
 pub(super) struct Retries {
     backoff: ExponentialBackoff,
+    renewed: Renewed,
     /// Whether the credentials were ever good: if they were, it is the token that isn't.
     accepted: AtomicBool,
 }
 
 impl Retries {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(renewed: Renewed) -> Self {
         // Not the same for all, so that servers which were turned away together don't come
         // back together.
         let backoff = ExponentialBackoffBuilder::new()
@@ -36,7 +38,7 @@ impl Retries {
             .with_maximum_delay(Duration::from_secs(8))
             .with_scaling(2.0)
             .clamp();
-        Self { backoff, accepted: AtomicBool::new(false) }
+        Self { backoff, renewed, accepted: AtomicBool::new(false) }
     }
 
     /// Calls `once`, with the number of the attempt, until it succeeds, or there is no hope,
@@ -60,9 +62,10 @@ impl Retries {
                 }
                 Err(error) => error,
             };
-            let token_ran_out =
-                error.status() == Some(UNAUTHORIZED) && self.accepted.load(Ordering::Relaxed);
-            let is_worth_it = error.is_temporary() || token_ran_out;
+            let is_refused = error.status() == Some(UNAUTHORIZED);
+            let has_others = is_refused && self.renewed.renew_refused(&error);
+            let token_ran_out = is_refused && self.accepted.load(Ordering::Relaxed);
+            let is_worth_it = error.is_temporary() || token_ran_out || has_others;
             if attempts == ATTEMPTS || begin.elapsed() > limit || !is_worth_it {
                 return Err(error);
             }

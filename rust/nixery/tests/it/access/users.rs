@@ -1,7 +1,9 @@
 //! The files with users, and what happens when they change.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,6 +26,15 @@ fn users_are_read_again_when_they_have_changed() {
     let place = format!("{}: line 3", users.0.path().join("htpasswd").display());
     assert!(server.has_logged(&place) && !server.has_logged("eve:secret"), "{:?}", server.log());
     assert_eq!(get(&server, "/v2/", &ann).status, 200);
+
+    // Nobody is at its other end.
+    let file = users.0.path().join("htpasswd");
+    fs::remove_file(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    server.signal(Signal::HUP);
+    wait_until("the complaint", || server.has_logged("expected a regular file"));
+    assert_eq!(get(&server, "/v2/", &ann).status, 200);
+    fs::remove_file(&file).unwrap();
 
     users.write("htpasswd", BOB);
     users.write("tokens", "");

@@ -182,6 +182,28 @@ fn one_client_has_half_of_the_queue_of_builds() {
     assert!(refused.error().1.contains("nix.max_queue"), "all are taken: {}", refused.text());
 }
 
+/// What one client has begun once came before all that others wanted later.
+#[test]
+fn clients_take_turns_to_have_something_built() {
+    let server = Setup::new(fixtures())
+        .variable("NIXERY_NIX_MAX_BUILDS", "1")
+        .variable("NIXERY_TRUSTED_PROXIES", "127.0.0.0/8")
+        .start();
+    let of = |image: &str| format!("/api/v1/builds/{image}/latest");
+    let ask = |client: &str, image: &str| {
+        let answer = request(&server.address, "POST", &of(image), &[("X-Forwarded-For", client)]);
+        assert_eq!(answer.status, 202, "{image}");
+    };
+    // Nix runs for each of them.
+    for image in ["two", "three", "four", "five"] {
+        ask("192.0.2.1", image);
+    }
+    ask("192.0.2.2", "one");
+    let state = |image: &str| server.get(&of(image)).json()["state"].clone();
+    wait_until("the other client's turn", || state("one") == "made");
+    assert_ne!(state("five"), "made");
+}
+
 /// With the defaults: a load test from one address is no attack.
 #[test]
 fn five_hundred_connections_of_one_address_are_served() {

@@ -65,9 +65,17 @@ impl Speaker {
         Some(Frame { kind: head[3], flags: head[4], stream, payload })
     }
 
-    /// The next frame of this kind.
+    /// The next frame of this kind. Pings are answered meanwhile.
     pub(super) fn wait(&mut self, kind: u8) -> Option<Frame> {
-        std::iter::from_fn(|| self.next()).find(|frame| frame.kind == kind)
+        loop {
+            let frame = self.next()?;
+            if frame.kind == PING && frame.flags & ACK == 0 {
+                self.send(PING, ACK, 0, &frame.payload).ok()?;
+            }
+            if frame.kind == kind {
+                return Some(frame);
+            }
+        }
     }
 }
 

@@ -6,6 +6,9 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::super::key::{AccountKey, KeyError};
+use super::*;
+use crate::storage::RecordKind;
+use emulator::Emulator;
 
 /// What openssl writes, in a directory of its own.
 fn openssl(arguments: &[&str]) -> (TempDir, std::path::PathBuf) {
@@ -84,4 +87,38 @@ fn the_key_is_not_shown() {
     let (_directory, file) = openssl(&["genpkey", "-algorithm", "RSA", "-quiet"]);
     let key = AccountKey::from_pem_file(&file, "me@example.org").unwrap();
     assert_eq!(format!("{key:?}"), "AccountKey { account: \"me@example.org\", .. }");
+}
+
+/// Keys are replaced now and then, and the old ones are withdrawn.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_key_is_taken_when_the_old_one_is_refused() {
+    let (emulator, withdrawn) = (Emulator::with_account(&[]), Emulator::with_account(&[]));
+    let base = TempDir::new().unwrap();
+    let file = base.path().join("account.json");
+    std::fs::copy(withdrawn.account_file(), &file).unwrap();
+    let identity = Identity::File(file.clone());
+    let gcs = open(&BucketOptions { identity, ..with_account(&emulator) }).await;
+    let content = b"content";
+    assert!(gcs.put_blob(content, TYPE).await.is_err());
+    std::fs::copy(emulator.account_file(), &file).unwrap();
+    // As long as those at hand are taken for new.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let digest = gcs.put_blob(content, TYPE).await.unwrap();
+    let url = |served| match served {
+        Some(Served::At(url)) => url,
+        other => panic!("{other:?}"),
+    };
+    let good = url(gcs.serve_blob(&digest).await.unwrap());
+    let got = reqwest::get(&good).await.unwrap().error_for_status().unwrap();
+    assert_eq!(got.bytes().await.unwrap(), &content[..]);
+
+    // Told to, it takes what is there without being refused first.
+    std::fs::copy(withdrawn.account_file(), &file).unwrap();
+    gcs.reload().await;
+    assert_ne!(url(gcs.serve_blob(&digest).await.unwrap()), good, "signed by another key");
+    std::fs::write(&file, "{").unwrap();
+    gcs.reload().await;
+    std::fs::copy(emulator.account_file(), &file).unwrap();
+    gcs.reload().await;
+    gcs.write_record(&RecordKey { kind: RecordKind::Build, key: digest }, b"x").await.unwrap();
 }
