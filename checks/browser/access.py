@@ -6,6 +6,7 @@ from selenium.webdriver.common.keys import Keys
 
 from chromium import OTHER_HOST
 from completion import Suggestions
+from looks import LAYERS
 from tap import equal, wait_until
 
 # Longer than between two looks for the layers.
@@ -56,7 +57,7 @@ def needs_a_login(report, browser, address, user):
         browser.shows("made", "#state", 60)
     with report.test("… and sees layers"):
         browser.open("/#packages=jq&shell=no", origin)
-        wait_until("layers", lambda: browser.all("#layers .layers li"), 10)
+        wait_until("layers", lambda: browser.all(f"#layers {LAYERS}"), 10)
     with report.test("… without being asked again"):
         equal(browser.challenges(), [])
 
@@ -75,5 +76,5 @@ def has_something_for_all(report, browser, address):
         browser.open("/#packages=htop", origin)
         browser.button("Make it now").click()
         browser.shows("Log in to have images made", "#composer", 10)
-        browser.shows("log in", "#problem", 5)
+        browser.shows("log in", "#said", 5)
         equal(browser.challenges(), [])

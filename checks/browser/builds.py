@@ -160,7 +160,7 @@ def fails(report, browser, registry):
         equal(browser.text("#steps .failed"), "Nix")
     with report.test("… and leads to the composer, with what is in it"):
         browser.driver.find_element(By.LINK_TEXT, "Change it in the composer").click()
-        browser.shows(f"docker run --rm -ti {registry.address}/failing", "#command", 5)
+        browser.shows(f"docker pull {registry.address}/failing", "#command", 5)
         equal(browser.one("#packages").get_attribute("value"), "failing")
     with report.test("… which docker is told, and where there is more"):
         status, output, _ = ended(pull)
