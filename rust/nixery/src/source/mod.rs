@@ -14,6 +14,8 @@ pub use rules::{InvalidPattern, NamePattern, RELEASED_CHANNELS, TagRules, Unknow
 pub use snapshot::{Fingerprint, Snapshot};
 pub use tag::{InvalidTag, LATEST, Tag, is_commit};
 
+use crate::store_path::StorePath;
+
 /// Where nixpkgs is developed.
 const NIXPKGS: &str = "https://github.com/NixOS/nixpkgs";
 
@@ -112,6 +114,10 @@ impl Source {
 
 /// Where directories are is nobody's business elsewhere.
 fn directory_told(path: &Path) -> String {
+    // What a store path begins with tells people nothing.
+    if let Ok(path) = StorePath::new(path.to_string_lossy()) {
+        return format!("{} on this server", path.name());
+    }
     match path.file_name() {
         Some(name) => format!("{} on this server", name.display()),
         None => "a directory of this server".to_owned(),

@@ -20,6 +20,9 @@ const inWords = {
 if (log) log.textContent = "";
 const events = new EventSource(location.pathname.replace(/^\/builds\//, "/api/v1/builds/"));
 
+// The most lines of the log that are kept, so that one of many days doesn't fill the memory.
+const MOST = 5000;
+
 // Which build is shown: it may be another one once the connection was lost, which is told
 // from its first line on.
 let shown = "";
@@ -62,7 +65,8 @@ events.addEventListener("log", (event) => {
   isOf(event);
   if (!log) return;
   const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
-  log.append(JSON.parse(event.data).map((line) => line + "\n").join(""));
+  log.append(...JSON.parse(event.data).map((line) => line + "\n"));
+  while (log.childNodes.length > MOST) log.firstChild.remove();
   if (atEnd) log.scrollTop = log.scrollHeight;
 });
 events.addEventListener("error", () => {
