@@ -185,7 +185,10 @@ fn one_client_has_half_of_the_queue_of_builds() {
 /// What one client has begun once came before all that others wanted later.
 #[test]
 fn clients_take_turns_to_have_something_built() {
+    // Longer than POST waits whether there is an answer at once.
+    let slow = "[ \"$1\" = --check ] && exit\nsleep 2\nexec \"$REAL_BUILDER\" \"$@\"";
     let server = Setup::new(fixtures())
+        .builder(slow)
         .variable("NIXERY_NIX_MAX_BUILDS", "1")
         .variable("NIXERY_TRUSTED_PROXIES", "127.0.0.0/8")
         .start();
