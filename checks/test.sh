@@ -66,7 +66,8 @@ wants() { [[ " ${suites[*]} " == *" $1 "* ]]; }
 
 suite_fmt() { cargo fmt --all --check; }
 suite_clippy() { cargo clippy --workspace --all-targets --locked -- -D warnings; }
-suite_rust() { cargo test --workspace --locked --no-fail-fast; }
+# Most tests wait for Nix, or for a time to pass.
+suite_rust() { RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))} cargo test --workspace --locked --no-fail-fast; }
 suite_builder() { checks/prepare-image.sh; }
 suite_packages() { checks/debian-packages/check.sh "$packages"; }
 suite_soak() { checks/soak.sh; }
