@@ -1,6 +1,5 @@
 """The front page: what it says, and the composer."""
 
-import time
 
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -165,8 +164,11 @@ def composes(report, browser, host):
         browser.shows("there is no package some-string", "#problem", 20)
         commands(browser, "")
     with report.test("… but for one that Nix has something against"):
+        type_packages(browser, "unfree-thing zzzz")
+        # It is asked about after the other.
+        browser.shows("there is no package zzzz", "#problem", 20)
         type_packages(browser, "unfree-thing")
-        time.sleep(2)
+        browser.shows("/unfree-thing", "#command", 20)
         equal(browser.text("#problem"), "")
     type_packages(browser, "jq")
     choose(browser, "")
@@ -193,6 +195,8 @@ def composes(report, browser, host):
                 break
             # Nix took longer than the server waits with its answer: the build's page says it.
             browser.open("/")
+        else:
+            raise AssertionError("Nix took longer five times than the server waits")
         equal(browser.path, "/")
         browser.picture("composer-missing")
     with report.test("… and it is said when the server can't be asked"):

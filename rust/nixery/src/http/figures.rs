@@ -25,7 +25,7 @@ fn rounded(bytes: u64, unit: u64) -> u64 {
     bytes / unit + u64::from(bytes % unit >= unit.div_ceil(2))
 }
 
-/// A time that something took, in seconds; `assets/times.js` says it with the same words.
+/// A time that something took, in seconds; `assets/times.js` says it in whole seconds.
 pub(super) fn duration(seconds: f64) -> String {
     let whole = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
     let (minutes, rest) = (whole / 60, whole % 60);

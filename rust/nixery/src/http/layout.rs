@@ -123,7 +123,7 @@ pub(super) async fn asset(
     };
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(media_type)),
-        (CACHE_CONTROL, HeaderValue::from_static("public, max-age=300")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
     ];
     Ok((headers, content).into_response())
 }

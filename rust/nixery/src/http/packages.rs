@@ -72,8 +72,8 @@ pub(super) async fn complete(
     let catalogue = &shared.registry.catalogue;
     let Completion { revision, state, names, has_more } =
         catalogue.complete(&source, &typed, limit, look, shown).await;
-    if state == catalogue::State::Unavailable && !may_build {
-        // There may be names for who logs in.
+    if names.is_empty() && !may_build {
+        // There may be some for those who log in.
         visitor.enter()?;
     }
     let state = match state {

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::Shared;
 use crate::disk::Disk;
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageError};
 
 /// What proxies say of how they were reached.
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -41,13 +41,17 @@ pub(super) enum Readiness {
 
 /// Tries it.
 async fn try_storage(storage: Arc<dyn Storage>, disk: Disk) -> Readiness {
-    let Ok(checked) = timeout(ANSWERS_WITHIN, storage.check()).await else {
+    let checked = async {
+        storage.check().await?;
+        Ok::<bool, StorageError>(disk.check().await.is_ok())
+    };
+    let Ok(checked) = timeout(ANSWERS_WITHIN, checked).await else {
         tracing::error!("the storage doesn't answer within {ANSWERS_WITHIN:?}");
         return Readiness::Broken;
     };
     match checked {
-        Ok(()) if disk.check().await.is_ok() => Readiness::Ready,
-        Ok(()) => Readiness::Short,
+        Ok(true) => Readiness::Ready,
+        Ok(false) => Readiness::Short,
         Err(error) if error.is_full() => Readiness::Full,
         Err(error) => {
             let error: &dyn std::error::Error = &error;

@@ -157,6 +157,7 @@ pub struct Package {
     #[serde(default, deserialize_with = "maybe_told")]
     pub description: Option<String>,
     /// What to run, where the package says so.
+    #[serde(default, deserialize_with = "maybe_told")]
     pub main_program: Option<String>,
     /// Where it is.
     pub path: StorePath,
@@ -168,7 +169,7 @@ const MAX_TEXT: usize = 1024;
 const MAX_LICENCES: usize = 64;
 
 fn shortened(text: &str) -> String {
-    let mut text = without_escapes(text);
+    let mut text = without_escapes(text).replace('\n', " ");
     text.truncate(text.floor_char_boundary(MAX_TEXT));
     text
 }
@@ -270,7 +271,7 @@ mod tests {
         else {
             panic!("{reply}")
         };
-        assert_eq!(packages[0].name, "ab\n");
+        assert_eq!(packages[0].name, "ab ");
         assert_eq!(packages[0].version.as_ref().unwrap(), &"é".repeat(512));
         assert_eq!(packages[0].license.len(), MAX_LICENCES);
     }

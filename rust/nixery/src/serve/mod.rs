@@ -174,7 +174,9 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let limiter = Limiter::new(request_limits(&config));
     let files = most_files();
     let limits = with_files_left(&config.limits, files);
-    if limits.connections < config.limits.connections {
+    if limits.connections < config.limits.connections
+        || limits.connections_per_address < config.limits.connections_per_address
+    {
         tracing::warn!(
             files,
             connections = limits.connections,

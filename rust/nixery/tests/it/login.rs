@@ -1,7 +1,6 @@
 //! Logging in with a browser, whose user is asked for a password only when they want that.
 
 use std::fs;
-use std::net::TcpListener;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,11 +23,9 @@ const MARKED: (&str, &str) = ("X-Requested-With", "fetch");
 fn server(directory: &TempDir, rules: Option<&str>) -> Server {
     let tokens = directory.path().join("tokens");
     fs::write(&tokens, CI).unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let mut setup = Setup::new(fixtures())
         .builder(LISTING)
-        .variable("PORT", &port)
-        .variable("NIXERY_ACCESS_URL", &format!("http://127.0.0.1:{port}"))
+        .variable("NIXERY_ACCESS_URL", "http://nixery.example.org")
         .variable("NIXERY_ACCESS_TOKENS", tokens.to_str().unwrap());
     if let Some(rules) = rules {
         setup = setup.variable("NIXERY_ACCESS_RULES", rules);

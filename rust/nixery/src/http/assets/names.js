@@ -40,9 +40,19 @@ let later = 0;
 
 // Finds out whether there are packages of these names. `found()` is called when one has a
 // fault, and `again()` later if it can't be told yet.
-export function check(all, tag, found, again) {
-  for (const name of all) if (!faults.has(`${name}:${tag}`)) checkOne(name, tag, found, again);
+export async function check(all, tag, found, again) {
+  for (const name of all) {
+    const key = `${name}:${tag}`;
+    if (faults.has(key) || asked.has(key)) continue;
+    asked.add(key);
+    // One after the other: servers may limit how much somebody asks at a time.
+    await checkOne(name, tag, found, again);
+    asked.delete(key);
+  }
 }
+
+// Those that are being asked about.
+const asked = new Set();
 
 async function checkOne(name, tag, found, again) {
   let fault = "";

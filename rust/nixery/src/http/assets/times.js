@@ -5,7 +5,7 @@ const format = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 // From which number of seconds on each unit is used, and how many seconds it has.
 const units = [["day", 86400], ["hour", 3600], ["minute", 60]];
 
-// As the server says it.
+// As the server says it, but in whole seconds.
 export function duration(seconds) {
   const whole = Math.floor(seconds);
   if (whole < 60) return `${whole} s`;

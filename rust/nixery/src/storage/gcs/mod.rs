@@ -31,7 +31,6 @@ use google_cloud_gax::retry_policy::NeverRetry;
 use google_cloud_storage::client::Storage as Client;
 use quick_cache::sync::Cache;
 use tokio::runtime::Handle;
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 pub use error::BucketError;
@@ -177,9 +176,7 @@ impl Storage for Gcs {
     }
 
     async fn reload(&self) {
-        let renewed = self.shared.renewed.clone();
-        // Waits for a disk, maybe.
-        let _ = spawn_blocking(move || renewed.renew()).await;
+        self.shared.renewed.renew().await;
     }
 
     async fn read_record(&self, key: &RecordKey) -> Result<Option<Bytes>, StorageError> {

@@ -12,14 +12,19 @@ use google_cloud_auth::credentials::{CacheableResource, Credentials, Credentials
 use google_cloud_auth::signer::Signer;
 use google_cloud_gax::error::CredentialsError;
 use http::{Extensions, HeaderMap};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::error::BucketError;
 use super::options::BucketOptions;
 use super::setup::SetupError;
 use crate::error_chain::ErrorChain;
 
 /// How long to wait before they are made anew again.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// For how long their files are waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Credentials and the signer of URLs, and how they are made.
 #[derive(Clone, Debug)]
@@ -29,6 +34,8 @@ pub(super) struct Renewed(Arc<Inner>);
 struct Inner {
     options: BucketOptions,
     present: Mutex<Present>,
+    /// When somebody began to make them last. One does at a time.
+    tried: tokio::sync::Mutex<Instant>,
 }
 
 #[derive(Debug)]
@@ -49,7 +56,8 @@ impl Present {
 impl Renewed {
     pub(super) fn new(options: &BucketOptions) -> Result<Self, SetupError> {
         let present = Mutex::new(Present::make(options)?);
-        Ok(Self(Arc::new(Inner { options: options.clone(), present })))
+        let tried = tokio::sync::Mutex::new(Instant::now());
+        Ok(Self(Arc::new(Inner { options: options.clone(), present, tried })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Present> {
@@ -67,27 +75,38 @@ impl Renewed {
         present.signer.clone().map(|signer| (signer, present.made))
     }
 
-    /// Makes them anew. Files that can't be used leave what there is.
-    pub(super) fn renew(&self) {
-        match Present::make(&self.0.options) {
-            Ok(new) => *self.lock() = new,
-            Err(error) => {
-                let error = ErrorChain(&error).to_string();
-                tracing::error!(error, "keeping the credentials for Cloud Storage that there are");
+    /// Makes them anew. Files that can't be used leave what there is. Whether there are
+    /// others now.
+    pub(super) async fn renew(&self) -> bool {
+        let options = self.0.options.clone();
+        let made = timeout(PATIENCE, spawn_blocking(move || Present::make(&options))).await;
+        let error = match made {
+            Ok(Ok(Ok(new))) => {
+                *self.lock() = new;
+                return true;
             }
-        }
+            Ok(Ok(Err(error))) => ErrorChain(&error).to_string(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "their files can't be read in time".to_owned(),
+        };
+        tracing::error!(error, "keeping the credentials for Cloud Storage that there are");
+        false
     }
 
-    /// The same if the service refuses those that there are, unless they were made just
-    /// now. Whether there are others now.
-    pub(super) fn renew_refused(&self, error: &dyn std::error::Error) -> bool {
-        if self.lock().made.elapsed() < PAUSE {
+    /// The same if the service has refused what was there at `began`, unless that was tried
+    /// just now. Whether there are others since then.
+    pub(super) async fn renew_refused(&self, began: Instant, error: &BucketError) -> bool {
+        let mut tried = self.0.tried.lock().await;
+        if self.lock().made > began {
+            return true;
+        }
+        if tried.elapsed() < PAUSE {
             return false;
         }
+        *tried = Instant::now();
         let error = ErrorChain(error).to_string();
         tracing::warn!(error, "the credentials for Cloud Storage were refused: making them anew");
-        self.renew();
-        true
+        self.renew().await
     }
 }
 
@@ -96,11 +115,13 @@ impl CredentialsProvider for Renewed {
         &self,
         extensions: Extensions,
     ) -> Result<CacheableResource<HeaderMap>, CredentialsError> {
+        let began = Instant::now();
         let error = match self.credentials().headers(extensions.clone()).await {
             Err(error) if !error.is_transient() => error,
             other => return other,
         };
-        if self.renew_refused(&error) {
+        let told = BucketError::Refused { status: 401, message: error.to_string() };
+        if self.renew_refused(began, &told).await {
             return self.credentials().headers(extensions).await;
         }
         Err(error)

@@ -55,6 +55,7 @@ impl Retries {
         let mut attempts = 0;
         loop {
             attempts += 1;
+            let sent = Instant::now();
             let error = match once(attempts).await {
                 Ok(done) => {
                     self.accepted.store(true, Ordering::Relaxed);
@@ -63,7 +64,7 @@ impl Retries {
                 Err(error) => error,
             };
             let is_refused = error.status() == Some(UNAUTHORIZED);
-            let has_others = is_refused && self.renewed.renew_refused(&error);
+            let has_others = is_refused && self.renewed.renew_refused(sent, &error).await;
             let token_ran_out = is_refused && self.accepted.load(Ordering::Relaxed);
             let is_worth_it = error.is_temporary() || token_ran_out || has_others;
             if attempts == ATTEMPTS || begin.elapsed() > limit || !is_worth_it {
