@@ -53,7 +53,9 @@ in
     streams = setting ints.positive 16 "Most requests at a time on a connection of HTTP/2.";
     header_timeout = setting ints.positive 30 "Seconds for the head of a request.";
     idle_timeout = setting ints.positive 120 "Seconds that a connection may be idle.";
-    write_timeout = setting ints.positive 120 "Seconds for which a client may take nothing, or give no sign that it is there.";
+    write_timeout =
+      setting ints.positive 120
+        "Seconds for which a client may take nothing, or give no sign that it is there.";
     header_bytes = setting (ints.between 1024 65536) 16384 "Most bytes of a request's headers.";
     url_bytes = setting (ints.between 1024 65000) 8192 "Most bytes of a request's URL.";
     body_bytes = setting ints.unsigned 65536 "Most bytes of a body, which nobody reads.";
