@@ -188,7 +188,10 @@ pub(super) async fn reload_on(mut signal: Signal, reload: Reload, status: String
             reload.storage.reload().await;
         };
         if timeout(PATIENCE, rest).await.is_err() {
-            tracing::error!("files can't be read in time: see which by nixery --check-config");
+            tracing::error!(
+                "the certificate, or the bucket's credentials, can't be read in time: keeping \
+                 those that there are"
+            );
         }
         // What an earlier signal has begun would bring an older one.
         table.abort();
