@@ -194,7 +194,6 @@ fn a_day_of_use_takes_no_more_than_it_may() {
         seen.refused,
     );
     if at_length() {
-        // How much that is depends on how much the machine can do in an hour.
-        assert!(removed > bound / 2, "hardly anything had to be removed: {removed} bytes");
+        assert!(removed > bound, "nothing had to be removed");
     }
 }
